@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: Apache-2.0
+// skerry-echo: sends back whatever arrives, on the same reactor as the server. What it reaches is the physical limit of a
+// machine: sockets, the backend and our reactor, with no protocol and no store.
+//
+// The ordinary path: bytes that arrived in this turn are copied to the turn's arena (a server writes its replies too), one quiet
+// send per connection and turn. What a send leaves over goes to the connection's own memory; while some is there the connection
+// receives nothing, so a client that never reads costs at most what one turn had brought.
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/slice.h"
+#include "reactor/memory.h"
+#include "reactor/net.h"
+#include "reactor/reactor.h"
+#include "reactor/thread.h"
+
+#define WAIT_NS      UINT64_C(100000000)
+#define BACKLOG      1024
+#define ACCEPT_RETRY 10                  // turns
+#define ARENA_SIZE   ((size_t)512 << 20) // address space; touched is what a turn needs
+
+enum owner { OWNER_LISTENER, OWNER_RECV, OWNER_SEND, OWNER_CANCEL };
+
+struct listener {
+    struct op op;
+    uint32_t retry; // turns until accepting again
+};
+
+struct conn {
+    struct op recv;
+    struct op send;
+    struct op cancel;
+    uint8_t *out; // this turn's bytes in the arena
+    uint32_t out_len;
+    bool dirty;        // in the turn's list
+    bool ended;        // the peer sends no more; it still gets what it is owed
+    bool closing;      // as soon as nothing is in flight
+    struct buf left;   // what a quiet send has left over, being sent
+    struct buf behind; // what arrived meanwhile
+};
+
+struct echo {
+    struct reactor *reactor;
+    struct listener listeners[2];
+    uint32_t listener_count;
+    uint8_t *arena;
+    size_t arena_used;
+    struct conn **dirty;
+    uint32_t dirty_count;
+    uint32_t dirty_cap;
+    uint32_t conns;
+};
+
+struct echo_options {
+    struct reactor_options reactor;
+    uint16_t port;
+    const char *unix_path;
+};
+
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int number)
+{
+    stopped = 1;
+}
+
+static struct conn *conn_of(struct op *op)
+{
+    switch ((enum owner)op->owner) {
+    case OWNER_RECV:
+        return container_of(op, struct conn, recv);
+    case OWNER_SEND:
+        return container_of(op, struct conn, send);
+    case OWNER_CANCEL:
+        return container_of(op, struct conn, cancel);
+    case OWNER_LISTENER:
+        break;
+    }
+    return NULL;
+}
+
+static void conn_open(struct echo *e, int fd)
+{
+    struct conn *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        reactor_close(e->reactor, fd);
+        return;
+    }
+    (void)net_set_nodelay(fd);
+    c->recv = (struct op){ .kind = OP_RECV, .owner = OWNER_RECV, .fd = fd };
+    c->send = (struct op){ .kind = OP_SEND, .owner = OWNER_SEND, .fd = fd };
+    c->cancel = (struct op){ .kind = OP_CANCEL, .owner = OWNER_CANCEL, .fd = fd, .target = &c->recv };
+    buf_init(&c->left, BUF_NO_LIMIT);
+    buf_init(&c->behind, BUF_NO_LIMIT);
+    reactor_submit(e->reactor, &c->recv);
+    e->conns++;
+}
+
+static void mark_dirty(struct echo *e, struct conn *c)
+{
+    if (e->dirty_count == e->dirty_cap) {
+        e->dirty_cap = e->dirty_cap == 0 ? 256 : e->dirty_cap * 2;
+        e->dirty = realloc(e->dirty, e->dirty_cap * sizeof(struct conn *));
+        assert(e->dirty != NULL);
+    }
+    e->dirty[e->dirty_count++] = c;
+    c->dirty = true;
+}
+
+// An op is idle as soon as its last completion is in the array, not when that has been walked; so connections end after the walk.
+static void conn_close(struct echo *e, struct conn *c)
+{
+    c->closing = true;
+    if (!c->dirty)
+        mark_dirty(e, c);
+}
+
+static void conn_finish(struct echo *e, struct conn *c)
+{
+    c->ended = true;
+    if (!c->dirty)
+        mark_dirty(e, c);
+}
+
+static void conn_end(struct echo *e, struct conn *c)
+{
+    if (c->send.state != OP_IDLE || c->cancel.state != OP_IDLE)
+        return;
+    if (c->recv.state != OP_IDLE) {
+        reactor_submit(e->reactor, &c->cancel);
+        return;
+    }
+    reactor_close(e->reactor, c->recv.fd);
+    buf_deinit(&c->left);
+    buf_deinit(&c->behind);
+    free(c);
+    e->conns--;
+}
+
+// Puts bytes behind those of the same turn; apart from them in the arena they are moved there.
+static void answer(struct echo *e, struct conn *c, const uint8_t *data, uint32_t len)
+{
+    uint8_t *end = e->arena + e->arena_used;
+    if (c->out_len > 0 && c->out + c->out_len != end) {
+        assert(e->arena_used + c->out_len <= ARENA_SIZE);
+        memcpy(end, c->out, c->out_len);
+        e->arena_used += c->out_len;
+        c->out = end;
+        end += c->out_len;
+    } else if (c->out_len == 0) {
+        c->out = end;
+    }
+    assert(e->arena_used + len <= ARENA_SIZE);
+    memcpy(end, data, len);
+    c->out_len += len;
+    e->arena_used += len;
+    if (!c->dirty)
+        mark_dirty(e, c);
+}
+
+static bool has_left(const struct conn *c)
+{
+    return c->send.state != OP_IDLE || c->left.len > 0;
+}
+
+static void on_recv(struct echo *e, struct conn *c, const struct completion *done)
+{
+    if (done->flags & COMPLETION_BUFFER) {
+        if (!c->closing && has_left(c))
+            buf_append(&c->behind, done->data, (size_t)done->result);
+        else if (!c->closing)
+            answer(e, c, done->data, (uint32_t)done->result);
+        reactor_buffer_return(e->reactor, done->buffer);
+    }
+    if (done->flags & COMPLETION_MORE)
+        return;
+    if (done->result == -ENOBUFS && !c->closing && !has_left(c))
+        reactor_submit(e->reactor, &c->recv);
+    else if (done->result == 0)
+        conn_finish(e, c);
+    else if (done->result != -ECANCELED && done->result != -ENOBUFS)
+        conn_close(e, c);
+}
+
+// Sends what is left without haste, and then what came behind it.
+static void send_left(struct echo *e, struct conn *c)
+{
+    c->send.flags = 0;
+    c->send.data = c->left.data;
+    c->send.len = (uint32_t)c->left.len;
+    reactor_submit(e->reactor, &c->send);
+}
+
+static void on_send(struct echo *e, struct conn *c, int32_t result)
+{
+    bool quiet = (c->send.flags & OP_QUIET) != 0;
+    if (c->closing || (result < 0 && result != -EAGAIN)) {
+        c->left.len = 0;
+        conn_close(e, c);
+        return;
+    }
+    if (quiet) {
+        uint32_t sent = result > 0 ? (uint32_t)result : 0;
+        buf_append(&c->left, (uint8_t *)c->send.data + sent, c->send.len - sent);
+        send_left(e, c);
+        if (c->recv.state != OP_IDLE && c->cancel.state == OP_IDLE)
+            reactor_submit(e->reactor, &c->cancel);
+        return;
+    }
+    struct buf sent = c->left;
+    c->left = c->behind;
+    c->behind = sent;
+    c->behind.len = 0;
+    if (c->left.len > 0)
+        send_left(e, c);
+    else if (c->ended)
+        conn_close(e, c);
+    else if (c->recv.state == OP_IDLE && c->cancel.state == OP_IDLE)
+        reactor_submit(e->reactor, &c->recv);
+}
+
+static void on_cancel(struct echo *e, struct conn *c)
+{
+    if (c->closing)
+        conn_close(e, c);
+    else if (!has_left(c) && !c->ended && c->recv.state == OP_IDLE)
+        reactor_submit(e->reactor, &c->recv);
+}
+
+static void on_accept(struct echo *e, struct listener *l, const struct completion *done)
+{
+    if (done->result >= 0)
+        conn_open(e, done->result);
+    if (!(done->flags & COMPLETION_MORE))
+        l->retry = ACCEPT_RETRY;
+}
+
+static void on_completion(struct echo *e, const struct completion *done)
+{
+    switch ((enum owner)done->op->owner) {
+    case OWNER_RECV:
+        on_recv(e, conn_of(done->op), done);
+        break;
+    case OWNER_SEND:
+        on_send(e, conn_of(done->op), done->result);
+        break;
+    case OWNER_CANCEL:
+        on_cancel(e, conn_of(done->op));
+        break;
+    case OWNER_LISTENER:
+        on_accept(e, container_of(done->op, struct listener, op), done);
+        break;
+    }
+}
+
+// One coalesced send per connection. A connection may have got leftovers after it was marked: then this turn's bytes follow them.
+static void send_one(struct echo *e, struct conn *c)
+{
+    if (c->ended && c->out_len == 0 && !has_left(c))
+        c->closing = true;
+    if (c->closing) {
+        conn_end(e, c);
+        return;
+    }
+    if (has_left(c)) {
+        buf_append(&c->behind, c->out, c->out_len);
+    } else if (c->ended) { // its completion closes
+        buf_append(&c->left, c->out, c->out_len);
+        send_left(e, c);
+    } else {
+        c->send.flags = OP_QUIET;
+        c->send.data = c->out;
+        c->send.len = c->out_len;
+        reactor_submit(e->reactor, &c->send);
+    }
+    c->out_len = 0;
+}
+
+static void send_all(struct echo *e)
+{
+    for (uint32_t i = 0; i < e->dirty_count; i++) {
+        e->dirty[i]->dirty = false;
+        send_one(e, e->dirty[i]);
+    }
+    e->dirty_count = 0;
+}
+
+static void accept_again(struct echo *e)
+{
+    for (uint32_t i = 0; i < e->listener_count; i++) {
+        struct listener *l = &e->listeners[i];
+        if (l->retry > 0 && --l->retry == 0)
+            reactor_submit(e->reactor, &l->op);
+    }
+}
+
+static void serve(struct echo *e)
+{
+    while (!stopped) {
+        const struct completion *done;
+        uint32_t n = reactor_turn(e->reactor, WAIT_NS, &done);
+        // Sends of the last turn are over: their bytes are free. Leftovers among these completions are copied before any new
+        // bytes come, because sends complete before what arrives now is answered.
+        for (uint32_t i = 0; i < n; i++)
+            if (done[i].op->owner == OWNER_SEND)
+                on_completion(e, &done[i]);
+        e->arena_used = 0;
+        for (uint32_t i = 0; i < n; i++)
+            if (done[i].op->owner != OWNER_SEND)
+                on_completion(e, &done[i]);
+        send_all(e);
+        accept_again(e);
+    }
+}
+
+static int listen_on(struct echo *e, int fd, const char *what)
+{
+    if (fd < 0) {
+        fprintf(stderr, "skerry-echo: cannot listen on %s: %s\n", what, strerror(-fd));
+        return fd;
+    }
+    struct listener *l = &e->listeners[e->listener_count++];
+    l->op = (struct op){ .kind = OP_ACCEPT, .owner = OWNER_LISTENER, .fd = fd };
+    reactor_submit(e->reactor, &l->op);
+    return 0;
+}
+
+static int run(const struct echo_options *o)
+{
+    static struct echo e;
+    const char *why;
+    if (o->reactor.cpu >= 0 && thread_pin_self(o->reactor.cpu) < 0)
+        fprintf(stderr, "skerry-echo: cannot run on core %d only\n", o->reactor.cpu);
+    int err = reactor_open(&e.reactor, &o->reactor, &why);
+    if (err < 0) {
+        fprintf(stderr, "skerry-echo: %s\n", why);
+        return 1;
+    }
+    e.arena = o->reactor.memory->reserve(o->reactor.memory, ARENA_SIZE, 4096);
+    if (e.arena == NULL)
+        return 1;
+    net_raise_files(65536);
+    if (o->port != 0 && listen_on(&e, net_listen_tcp("127.0.0.1", o->port, BACKLOG, true), "the port") < 0)
+        return 1;
+    if (o->unix_path != NULL && listen_on(&e, net_listen_unix(o->unix_path, 0600, BACKLOG), o->unix_path) < 0)
+        return 1;
+    printf("skerry-echo: %s, features %#x, port %u\n", e.reactor->backend == REACTOR_URING ? "io_uring" : "epoll", e.reactor->features,
+           o->port);
+    fflush(stdout);
+    serve(&e);
+    const struct reactor_stats *s = &e.reactor->stats;
+    printf("turns %llu syscalls %llu enters %llu sleeps %llu received %llu sent %llu empty %llu overflows %llu\n",
+           (unsigned long long)s->turns, (unsigned long long)s->syscalls, (unsigned long long)s->enters, (unsigned long long)s->sleeps,
+           (unsigned long long)s->recv_bytes, (unsigned long long)s->send_bytes, (unsigned long long)s->buffers_empty,
+           (unsigned long long)s->overflows);
+    return 0;
+}
+
+static int backend_named(const char *name)
+{
+    static const char *const NAMES[] = { [REACTOR_AUTO] = "auto", [REACTOR_URING] = "uring", [REACTOR_EPOLL] = "epoll" };
+    for (int i = 0; i < 3; i++)
+        if (strcmp(name, NAMES[i]) == 0)
+            return i;
+    return -1;
+}
+
+// In the order of enum reactor_feature.
+static uint32_t feature_named(const char *name)
+{
+    static const char *const NAMES[] = { "multishot-accept", "multishot-recv", "buffer-ring",  "registered-ring",
+                                         "fixed-buffers",    "defer-taskrun",  "batched-enter" };
+    for (uint32_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+        if (strcmp(name, NAMES[i]) == 0)
+            return UINT32_C(1) << i;
+    return 0;
+}
+
+static void usage(void)
+{
+    puts("usage: skerry-echo [--port P] [--unix PATH] [--io auto|uring|epoll] [--cpu N] [--spin-us N]\n"
+         "                   [--buffers N] [--buffer-size BYTES] [--off FEATURE]...\n\n"
+         "Sends back whatever arrives. The physical limit for a server on this machine.\n\n"
+         "  --off   multishot-accept, multishot-recv, buffer-ring, registered-ring, fixed-buffers, defer-taskrun or batched-enter:\n"
+         "          what io_uring shall do without");
+}
+
+static bool option_take(struct echo_options *o, int option, const char *value)
+{
+    switch (option) {
+    case 'p':
+        o->port = (uint16_t)atoi(value);
+        return o->port != 0;
+    case 'u':
+        o->unix_path = value;
+        return true;
+    case 'i':
+        o->reactor.backend = (enum reactor_backend)backend_named(value);
+        return backend_named(value) >= 0;
+    case 'c':
+        o->reactor.cpu = atoi(value);
+        return true;
+    case 's':
+        o->reactor.spin_us = (uint32_t)atoi(value);
+        return true;
+    case 'b':
+        o->reactor.buffers = (uint32_t)atoi(value);
+        return true;
+    case 'z':
+        o->reactor.buffer_size = (uint32_t)atoi(value);
+        return true;
+    case 'o':
+        o->reactor.features &= ~feature_named(value);
+        return feature_named(value) != 0;
+    default:
+        return false;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option OPTIONS[] = {
+        { "port", required_argument, NULL, 'p' },    { "unix", required_argument, NULL, 'u' },
+        { "io", required_argument, NULL, 'i' },      { "cpu", required_argument, NULL, 'c' },
+        { "spin-us", required_argument, NULL, 's' }, { "buffers", required_argument, NULL, 'b' },
+        { "off", required_argument, NULL, 'o' },     { "buffer-size", required_argument, NULL, 'z' },
+        { "help", no_argument, NULL, 'h' },          { 0 },
+    };
+    struct echo_options o = { .reactor = { .features = REACTOR_FEATURES_ALL, .spin_us = 20, .cpu = -1, .buffers = 64 } };
+    for (int option; (option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
+        if (option == 'h' || !option_take(&o, option, optarg)) {
+            usage();
+            return option == 'h' ? 0 : 1;
+        }
+    }
+    if (o.port == 0 && o.unix_path == NULL)
+        o.port = 6380;
+    o.reactor.memory = memory_system(-1, MEMORY_HUGE_THP);
+    struct sigaction action = { .sa_handler = on_signal };
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    return run(&o);
+}

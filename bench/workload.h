@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is asked: request templates, the choice of the next key, and values that are a function of their key, so that every
+// value read back can be checked without remembering anything.
+//
+//   key     "key:" or "k" (counters of INCR: "ctr:" or "c"), zeros, the key's number in decimal; always --key-size long
+//   value   8 bytes mixed from the key's number, then bytes of a fixed noise from a place that the number decides; a shorter
+//           value is the beginning of a longer one
+//
+// A request is written by copying a template and patching digits and value.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/prng.h"
+#include "bench/options.h"
+
+enum {
+    WORKLOAD_CHOICES = 1024,
+    WORKLOAD_TEMPLATES_MAX = OP_COUNT * OPTIONS_SIZES_MAX,
+    WORKLOAD_NOISE = 8192,
+    WORKLOAD_SLACK = 32, // short copies go in steps of so many bytes: who is read or written has that much room behind
+};
+
+struct template
+{
+    enum op_kind kind;
+    uint32_t keys;     // keys of one request
+    uint64_t head_len; // what comes before the first unit
+    uint64_t unit_len; // what comes before a value, or the whole of a key without value
+    uint64_t key_end;  // offset of the byte after the key, within a unit
+    uint64_t value_len;
+    uint64_t len; // of the whole request
+    bool has_value;
+    uint8_t *bytes; // head and one unit; of an echo the message
+};
+
+struct workload {
+    const struct options *options;
+    uint32_t template_count;
+    struct template templates[WORKLOAD_TEMPLATES_MAX];
+    uint8_t choices[WORKLOAD_CHOICES]; // template by ten random bits
+    uint64_t len_max;                  // of one request
+    uint32_t *ranks;                   // draws of a Zipf distribution, shared; NULL when uniform
+    uint8_t noise[2 * WORKLOAD_NOISE + WORKLOAD_SLACK];
+};
+
+enum { WORKLOAD_RANKS = 1 << 20 };
+
+// Where one thread takes its next request from.
+struct request_source {
+    const struct workload *workload;
+    struct prng random;
+    uint64_t next_rank;
+    bool in_order; // keys first..last once, for loading
+    uint64_t next_key;
+};
+
+// What must be remembered of a request until its reply comes.
+struct request {
+    uint64_t stamp_ns; // sent, or meant to be sent
+    uint64_t key : 56;
+    uint64_t template : 8;
+};
+
+// 0 or -ENOMEM. With `load` the only request is SET, whatever the mix says.
+int workload_init(struct workload *w, const struct options *o, bool load);
+void workload_deinit(struct workload *w);
+
+void request_source_init(struct request_source *s, const struct workload *w, uint64_t seed);
+
+// Writes the next request to `to`, which has room for len_max + WORKLOAD_SLACK bytes; returns its length and describes it in *r.
+uint64_t workload_write(struct request_source *s, uint8_t *to, struct request *r);
+
+// Are these the bytes at offset `at` of the key's value?
+bool workload_value_matches(const struct workload *w, uint64_t key, uint64_t at, const uint8_t *bytes, uint64_t len);
+bool workload_size_known(const struct workload *w, uint64_t len);
+
+// The n-th key of a request that begins with `key`.
+static inline uint64_t workload_key(const struct workload *w, uint64_t key, uint32_t n)
+{
+    return n == 0 ? key : (key + n) % w->options->keys;
+}

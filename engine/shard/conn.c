@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/shard/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/shard/fanout.h"
+#include "engine/shard/session.h"
+#include "reactor/log.h"
+
+static const uint32_t CONN_MOVES[] = {
+    [CONN_OPEN] = STATE(CONN_ENDING) | STATE(CONN_CLOSING),
+    [CONN_ENDING] = STATE(CONN_CLOSING),
+    [CONN_CLOSING] = 0,
+};
+
+static void op_prepare(struct op *op, enum op_owner owner, int fd)
+{
+    op->owner = (uint8_t)owner;
+    op->fd = fd;
+    op->fixed_buffer = -1;
+}
+
+static void arm_recv(struct conn *c)
+{
+    assert(!c->receiving);
+    c->receiving = true;
+    c->into_blob = false;
+    c->recv.kind = OP_RECV;
+    c->recv.flags = 0;
+    reactor_submit(c->worker->reactor, &c->recv);
+}
+
+// A big argument's bytes go from the socket to the pages where they will stay.
+static void arm_recv_blob(struct conn *c)
+{
+    size_t want = c->blob_left < BLOB_RECV_CHUNK ? (size_t)c->blob_left : BLOB_RECV_CHUNK;
+    size_t room = blob_reserve(c->blob, c->blob_left);
+    if (room == 0) {
+        conn_close(c);
+        return;
+    }
+    assert(!c->receiving);
+    c->receiving = true;
+    c->into_blob = true;
+    c->recv.kind = OP_RECV_INTO;
+    c->recv.flags = OP_ALL;
+    c->recv.data = c->blob->data + c->blob->len;
+    c->recv.len = (uint32_t)(room < want ? room : want);
+    reactor_submit(c->worker->reactor, &c->recv);
+}
+
+static bool wants_blob_recv(const struct conn *c)
+{
+    return c->blob != NULL && c->blob_left >= BLOB_RECV_MIN && c->later.len == 0;
+}
+
+// A connection that waits reads on for a while: most fan-outs are over before much has come.
+static bool has_enough(const struct conn *c)
+{
+    return c->later.len > OUTPUT_LOW;
+}
+
+void conn_read_on(struct conn *c)
+{
+    if (c->state != CONN_OPEN || c->paused || has_enough(c) || c->end_seen || c->receiving)
+        return;
+    if (wants_blob_recv(c))
+        arm_recv_blob(c);
+    else
+        arm_recv(c);
+}
+
+static void stop_reading(struct conn *c)
+{
+    if (c->recv.state == OP_IDLE || c->cancel.state != OP_IDLE)
+        return;
+    c->cancel.kind = OP_CANCEL;
+    c->cancel.target = &c->recv;
+    reactor_submit(c->worker->reactor, &c->cancel);
+}
+
+struct conn *conn_new(struct worker *w, int fd, bool is_unix)
+{
+    struct conn *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        reactor_close(w->reactor, fd);
+        return NULL;
+    }
+    c->worker = w;
+    op_prepare(&c->recv, OWNER_CONN_RECV, fd);
+    op_prepare(&c->send, OWNER_CONN_SEND, fd);
+    op_prepare(&c->cancel, OWNER_CONN_CANCEL, fd);
+    list_init(&c->dirty);
+    list_init(&c->stalled);
+    list_append(&w->conns, &c->link);
+    c->pending_tail = &c->pending;
+    buf_init(&c->out, BUF_NO_LIMIT);
+    buf_init(&c->sending, BUF_NO_LIMIT);
+    buf_init(&c->stash, BUF_NO_LIMIT);
+    struct client *client = &c->client;
+    client->id = w->next_client;
+    w->next_client += w->server->worker_count;
+    client->fd = fd;
+    client->flags = is_unix ? CLIENT_UNIX : 0;
+    client->created_ms = client->last_ms = w->now_ms;
+    reactor_names(w->reactor, fd, client->address, client->local_address, CLIENT_ADDRESS_MAX);
+    client_reset(client, w->options.requirepass[0] != '\0');
+    session_init(c);
+    w->stats.clients++;
+    arm_recv(c);
+    return c;
+}
+
+void conn_free(struct conn *c)
+{
+    struct worker *w = c->worker;
+    assert(c->state == CONN_CLOSING && c->pending == NULL);
+    assert(c->recv.state == OP_IDLE && c->send.state == OP_IDLE && c->cancel.state == OP_IDLE);
+    reactor_close(w->reactor, c->client.fd);
+    list_remove(&c->link);
+    list_remove(&c->dirty);
+    list_remove(&c->stalled);
+    session_deinit(c);
+    buf_deinit(&c->out);
+    buf_deinit(&c->sending);
+    buf_deinit(&c->stash);
+    client_deinit(&c->client);
+    free(c);
+    w->stats.clients--;
+    atomic_fetch_sub_explicit(&w->server->connected, 1, memory_order_relaxed);
+}
+
+// The turn's arena lends its tail to one connection at a time. A connection that comes back in the same turn gets the tail again
+// only if nobody wrote behind it; otherwise its buffer has no room left and moves to the heap.
+struct buf *conn_out_begin(struct conn *c)
+{
+    struct worker *w = c->worker;
+    struct arena_turn *arena = &w->arenas[w->arena];
+    struct buf *out = &c->out;
+    if (out->data == NULL && arena->used < TURN_ARENA_SIZE / 2)
+        buf_init_borrowed(out, arena->memory + arena->used, TURN_ARENA_SIZE - arena->used, BUF_NO_LIMIT);
+    else if (out->borrowed && out->data + out->len == arena->memory + arena->used)
+        out->cap = out->len + TURN_ARENA_SIZE - arena->used;
+    if (list_empty(&c->dirty))
+        list_append(&w->dirty, &c->dirty);
+    return out;
+}
+
+void conn_out_end(struct conn *c)
+{
+    struct arena_turn *arena = &c->worker->arenas[c->worker->arena];
+    if (!c->out.borrowed)
+        return;
+    size_t used = (size_t)(c->out.data - arena->memory) + c->out.len;
+    // Without room beyond its bytes it did not hold the tail: others have written behind it.
+    if (c->out.cap > c->out.len || used > arena->used)
+        arena->used = used;
+    c->out.cap = c->out.len;
+}
+
+uint64_t conn_unsent(const struct conn *c)
+{
+    return c->out.len + (c->sending.len - c->sent) + c->stash.len;
+}
+
+uint64_t conn_memory(const struct conn *c)
+{
+    uint64_t bytes = sizeof *c + c->sending.cap + c->stash.cap + c->carry.cap + c->later.cap + resp_memory(&c->parser);
+    bytes += (uint64_t)c->pending_count * sizeof(struct pending) + c->blobs_cap * sizeof(struct blob *);
+    if (c->blob != NULL)
+        bytes += c->blob->len; // pages that were never touched take nothing
+    return bytes + (c->out.borrowed ? 0 : c->out.cap);
+}
+
+struct client_buffers client_buffers(const struct client *client)
+{
+    const struct conn *c = conn_of_client(client);
+    return (struct client_buffers){
+        .query = c->carry.len,
+        .query_free = c->carry.cap - c->carry.len,
+        .output = conn_unsent(c),
+        .memory = conn_memory(c),
+        .pending = c->pending_count,
+        .argv_memory = (uint32_t)resp_memory(&c->parser),
+    };
+}
+
+static void over_output_limit(struct conn *c, uint64_t unsent)
+{
+    struct worker *w = c->worker;
+    const struct output_limit *limit = &w->options.client_output_buffer_limit[OUTPUT_NORMAL];
+    bool over = limit->hard > 0 && unsent > limit->hard;
+    if (limit->soft > 0 && unsent > limit->soft) {
+        if (c->soft_since_ms == 0)
+            c->soft_since_ms = w->now_ms;
+        over |= w->now_ms - c->soft_since_ms > (int64_t)limit->soft_seconds * 1000;
+    } else {
+        c->soft_since_ms = 0;
+    }
+    if (!over)
+        return;
+    w->stats.output_limit_closed++;
+    log_line(LOG_WARNING, "client id=%llu addr=%s closed: %llu bytes of replies unsent are over client-output-buffer-limit",
+             (unsigned long long)c->client.id, c->client.address, (unsigned long long)unsent);
+    conn_close(c);
+}
+
+// Borrowed bytes outlive the turn.
+static bool keep_out(struct conn *c)
+{
+    if (!c->out.borrowed)
+        return true;
+    uint8_t *copy = malloc(c->out.len);
+    if (copy == NULL)
+        return false;
+    memcpy(copy, c->out.data, c->out.len);
+    c->worker->stats.bytes_copied += c->out.len;
+    c->out = (struct buf){ .data = copy, .len = c->out.len, .cap = c->out.len, .limit = BUF_NO_LIMIT };
+    return true;
+}
+
+static void send_owned(struct conn *c)
+{
+    buf_deinit(&c->sending);
+    c->sending = c->out;
+    buf_init(&c->out, BUF_NO_LIMIT);
+    c->sent = 0;
+    c->sending_now = true;
+    c->send.kind = OP_SEND;
+    c->send.flags = 0;
+    c->send.data = c->sending.data;
+    c->send.len = c->sending.len > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)c->sending.len;
+    reactor_submit(c->worker->reactor, &c->send);
+}
+
+void conn_flush(struct conn *c)
+{
+    list_remove(&c->dirty);
+    if (c->state == CONN_CLOSING)
+        return;
+    if (unlikely(c->out.failed || c->stash.failed)) {
+        conn_close(c);
+        return;
+    }
+    uint64_t unsent = conn_unsent(c);
+    if (unlikely(unsent > OUTPUT_LOW)) {
+        over_output_limit(c, unsent);
+        if (c->state == CONN_CLOSING)
+            return;
+    }
+    if (c->out.len == 0) {
+        buf_deinit(&c->out);
+        conn_settle(c);
+        return;
+    }
+    c->client.net_out += c->out.len;
+    c->worker->stats.net_out += c->out.len;
+    if (unlikely(c->sending_now)) {
+        if (!keep_out(c))
+            conn_close(c);
+        return;
+    }
+    if (unlikely(!c->out.borrowed || c->paused || c->state == CONN_ENDING)) {
+        if (keep_out(c))
+            send_owned(c);
+        else
+            conn_close(c);
+        return;
+    }
+    c->send.kind = OP_SEND;
+    c->send.flags = OP_QUIET;
+    c->send.data = c->out.data;
+    c->send.len = (uint32_t)c->out.len;
+    buf_init(&c->out, BUF_NO_LIMIT);
+    reactor_submit(c->worker->reactor, &c->send);
+}
+
+// A quiet send that the socket did not take whole: the rest moves to the heap, in front of what was written since.
+static void finish_quiet(struct conn *c, size_t done)
+{
+    struct buf rest;
+    buf_init(&rest, BUF_NO_LIMIT);
+    buf_append(&rest, (const uint8_t *)c->send.data + done, c->send.len - done);
+    struct buf later = c->out;
+    c->out = rest;
+    c->worker->stats.sends_short++;
+    c->worker->stats.bytes_copied += rest.len;
+    if (rest.failed) {
+        conn_close(c);
+    } else {
+        send_owned(c);
+    }
+    c->out = later;
+}
+
+void conn_on_send(struct conn *c, const struct completion *done)
+{
+    bool quiet = (c->send.flags & OP_QUIET) != 0;
+    c->sending_now = false;
+    if (c->state == CONN_CLOSING)
+        return;
+    if (done->result < 0 && !(quiet && done->result == -EAGAIN)) {
+        conn_close(c);
+        return;
+    }
+    size_t sent = done->result < 0 ? 0 : (size_t)done->result;
+    if (quiet) {
+        finish_quiet(c, sent);
+        return;
+    }
+    c->sent += sent;
+    if (c->sent < c->sending.len) {
+        size_t left = c->sending.len - c->sent;
+        c->send.data = c->sending.data + c->sent;
+        c->send.len = left > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)left;
+        c->sending_now = true;
+        reactor_submit(c->worker->reactor, &c->send);
+        return;
+    }
+    buf_deinit(&c->sending);
+    c->sent = 0;
+    c->soft_since_ms = 0;
+    if (c->out.len > 0 && list_empty(&c->dirty))
+        list_append(&c->worker->dirty, &c->dirty);
+    else
+        conn_settle(c);
+}
+
+// At the end of the turn, not here: this may be running below a batch of the same connection.
+static void go_on_later(struct conn *c)
+{
+    if (list_empty(&c->stalled))
+        list_append(&c->worker->stalled, &c->stalled);
+}
+
+void conn_settle(struct conn *c)
+{
+    if (c->state == CONN_ENDING && c->pending == NULL && c->out.len == 0 && !c->sending_now && c->send.state == OP_IDLE) {
+        conn_close(c);
+        return;
+    }
+    if (c->state != CONN_OPEN || !c->paused)
+        return;
+    if (conn_unsent(c) > OUTPUT_LOW)
+        return;
+    c->paused = false;
+    go_on_later(c);
+}
+
+void conn_end(struct conn *c)
+{
+    if (c->state != CONN_OPEN)
+        return;
+    state_move(&c->state, CONN_ENDING, CONN_MOVES);
+    stop_reading(c);
+    if (list_empty(&c->dirty))
+        list_append(&c->worker->dirty, &c->dirty);
+}
+
+void conn_close(struct conn *c)
+{
+    if (c->state == CONN_CLOSING)
+        return;
+    state_move(&c->state, CONN_CLOSING, CONN_MOVES);
+    for (struct pending *p = c->pending, *next; p != NULL; p = next) {
+        next = p->next;
+        p->conn = NULL;
+        p->next = NULL;
+        if (p->ready)
+            pending_free(c->worker, p);
+    }
+    c->pending = NULL;
+    c->pending_tail = &c->pending;
+    c->pending_count = 0;
+    // Ends whatever is in flight, and sends FIN even while a receive is armed.
+    reactor_shutdown(c->worker->reactor, c->client.fd);
+    list_remove(&c->link);
+    list_append(&c->worker->closing, &c->link);
+}
+
+static void end_of_stream(struct conn *c)
+{
+    // The client may have closed only its half: what is due is still sent.
+    c->end_seen = true;
+    if (session_has_kept(c))
+        return;
+    if (c->pending == NULL && c->out.len == 0 && !c->sending_now)
+        conn_close(c);
+    else
+        conn_end(c);
+}
+
+void conn_on_recv(struct conn *c, const struct completion *done)
+{
+    struct worker *w = c->worker;
+    bool more = (done->flags & COMPLETION_MORE) != 0;
+    if (likely(done->result > 0 && c->state == CONN_OPEN)) {
+        c->client.net_in += (uint64_t)done->result;
+        c->client.last_ms = w->now_ms;
+        w->stats.net_in += (uint64_t)done->result;
+        if (unlikely(c->into_blob))
+            session_blob_received(c, (uint64_t)done->result);
+        else
+            session_feed(c, slice_of(done->data, (size_t)done->result));
+    }
+    if (done->flags & COMPLETION_BUFFER)
+        reactor_buffer_return(w->reactor, done->buffer);
+    if (!more)
+        c->receiving = false;
+    if (c->state != CONN_OPEN)
+        return;
+    if (likely(more)) {
+        if (unlikely(c->paused || has_enough(c) || wants_blob_recv(c)))
+            stop_reading(c);
+        return;
+    }
+    if (done->result == 0)
+        end_of_stream(c);
+    else if (done->result > 0 || done->result == -ENOBUFS || done->result == -ECANCELED || done->result == -EINTR ||
+             done->result == -EAGAIN)
+        conn_read_on(c);
+    else
+        conn_close(c);
+}
+
+struct pending *pending_new(struct worker *w)
+{
+    struct pending *p = w->pending_free;
+    if (p != NULL)
+        w->pending_free = p->next;
+    else
+        p = malloc(sizeof *p);
+    if (p != NULL)
+        *p = (struct pending){ .conn = NULL };
+    return p;
+}
+
+struct pending *pending_free(struct worker *w, struct pending *p)
+{
+    if (p->block != NULL)
+        mesh_block_release(&w->mesh, p->block);
+    free(p->heap);
+    p->next = w->pending_free;
+    w->pending_free = p;
+    return NULL;
+}
+
+struct pending *conn_expect(struct conn *c)
+{
+    struct pending *p = pending_new(c->worker);
+    if (p == NULL)
+        return NULL;
+    p->conn = c;
+    *c->pending_tail = p;
+    c->pending_tail = &p->next;
+    c->pending_count++;
+    return p;
+}
+
+// The first pending has its reply: it and whatever was waiting only for it goes out.
+static void advance(struct conn *c, struct buf *out)
+{
+    uint64_t stash_used = 0;
+    while (c->pending != NULL && c->pending->ready) {
+        struct pending *p = c->pending;
+        if (!p->silent)
+            buf_append(out, p->bytes, p->len);
+        buf_append(out, c->stash.data + stash_used, p->after);
+        stash_used += p->after;
+        c->pending = p->next;
+        c->pending_count--;
+        pending_free(c->worker, p);
+    }
+    if (c->pending == NULL) {
+        c->pending_tail = &c->pending;
+        c->stash.len = 0;
+        if (c->stash.cap > OUTPUT_LOW)
+            buf_deinit(&c->stash);
+    } else {
+        buf_consume(&c->stash, stash_used);
+    }
+}
+
+void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block, uint8_t *heap, const uint8_t *bytes, uint64_t len)
+{
+    if (unlikely(p->gather != NULL)) {
+        fanout_part(w, p->gather, p->part, heap, bytes, len);
+        pending_free(w, p);
+        return;
+    }
+    struct conn *c = p->conn;
+    p->heap = heap;
+    p->bytes = bytes;
+    p->len = len;
+    p->ready = true;
+    if (unlikely(c == NULL)) {
+        pending_free(w, p);
+        return;
+    }
+    if (unlikely(p->barrier)) {
+        c->barrier = false;
+        go_on_later(c);
+    }
+    if (likely(c->pending == p)) {
+        advance(c, conn_out_begin(c));
+        conn_out_end(c);
+        if (unlikely(c->crowded) && c->pending_count <= PENDING_MAX / 2) {
+            c->crowded = false;
+            go_on_later(c);
+        }
+        conn_settle(c);
+        return;
+    }
+    if (block != NULL) {
+        p->block = block;
+        block->refs++;
+    } else if (heap == NULL && len > 0) {
+        p->heap = malloc(len);
+        if (p->heap == NULL) {
+            conn_close(c);
+            return;
+        }
+        memcpy(p->heap, bytes, len);
+        p->bytes = p->heap;
+    }
+}

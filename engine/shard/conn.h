@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// One client connection of one worker: its ops, what came in and was not understood yet, what goes out, and the replies that
+// are still due from other workers.
+//
+//   recv -> session_feed -> batch -> run / forward
+//                                     |        |
+//                                   out      pending  pending  pending      replies leave in the order of the requests:
+//                                            + stash: [local] [local] [local]   the local replies behind each pending
+//
+// While anything is pending, local replies go to `stash`; pending.after says how many of its bytes follow that reply.
+#pragma once
+
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/state.h"
+#include "engine/shard/client.h"
+#include "engine/shard/worker.h"
+#include "engine/store/blob.h"
+#include "proto/resp.h"
+#include "reactor/reactor.h"
+
+#define PENDING_MAX     256           // requests of one connection at other workers; beyond it none is run until half have been answered
+#define OUTPUT_HIGH     (1024 * 1024) // unsent bytes from which reading pauses: the kernel's window slows the client down
+#define OUTPUT_LOW      (256 * 1024)  // and at which it goes on
+#define BLOB_RECV_MIN   (64 * 1024)   // from so many missing bytes on, a big argument is received straight into its pages
+#define BLOB_RECV_CHUNK (1024 * 1024)
+
+enum conn_state {
+    CONN_OPEN,
+    CONN_ENDING,  // no more requests are read; closes when the replies that are due have been sent
+    CONN_CLOSING, // shut down; freed when its ops have come back
+};
+
+// Owners of ops, for the switch in worker_turn.
+enum op_owner { OWNER_LISTENER, OWNER_LISTENER_CANCEL, OWNER_CONN_RECV, OWNER_CONN_SEND, OWNER_CONN_CANCEL };
+
+struct gather;
+
+// A reply that is due from elsewhere.
+struct pending {
+    struct pending *next;
+    struct conn *conn;     // NULL: the connection is gone, or the reply is part of a fan-out
+    struct gather *gather; // the reply is part `part` of this fan-out
+    uint32_t part;
+    bool ready;   // the reply came before those in front of it
+    bool silent;  // CLIENT REPLY OFF or SKIP: counted, not sent
+    bool barrier; // the connection goes on when this reply is here
+    uint64_t after;
+    struct mesh_block *block; // holds the bytes, or NULL
+    uint8_t *heap;            // holds the bytes, or NULL
+    const uint8_t *bytes;
+    uint64_t len;
+};
+
+struct conn {
+    struct worker *worker;
+    struct op recv;
+    struct op send;
+    struct op cancel;
+    struct list link;    // worker.conns, or worker.closing
+    struct list dirty;   // worker.dirty
+    struct list stalled; // worker.stalled: has parsed less than it could
+    uint8_t state;
+    bool paused;        // does not read: too much unsent or pending
+    bool barrier;       // a fan-out in several steps is under way: what follows must see all of it
+    bool crowded;       // PENDING_MAX requests are at other workers
+    bool backlog;       // `carry` may hold whole requests
+    bool end_seen;      // the client sent its FIN; what `carry` holds is still answered
+    bool sending_now;   // `send` is in flight and will complete
+    bool receiving;     // `recv` is armed, or its last completion has not been looked at yet
+    bool into_blob;     // `recv` is a receive into `blob`
+    struct buf out;     // replies of this turn; borrowed from the turn's arena when nothing is unsent
+    struct buf sending; // being sent by an op that completes
+    uint64_t sent;
+    struct pending *pending;
+    struct pending **pending_tail;
+    uint32_t pending_count;
+    struct buf stash;
+    struct resp parser;
+    struct buf carry;  // begins with the first byte of the frame that was cut
+    struct buf later;  // came behind it while the connection waited or had a backlog
+    struct blob *blob; // big argument being received
+    uint64_t blob_left;
+    size_t big_head; // of a frame in the receive buffer whose big argument is cut: bytes up to the payload; 0 = none
+    uint32_t blob_arg;
+    struct blob **blobs; // big arguments of the request being received, by position
+    uint32_t blobs_cap;
+    int64_t soft_since_ms; // over the soft output limit since; 0 = not
+    struct client client;
+};
+
+// Takes the descriptor. NULL: out of memory, and the descriptor is closed.
+struct conn *conn_new(struct worker *w, int fd, bool is_unix);
+// Nothing is in flight any more.
+void conn_free(struct conn *c);
+
+void conn_on_recv(struct conn *c, const struct completion *done);
+void conn_on_send(struct conn *c, const struct completion *done);
+
+// Starts or takes up writing at the end of `out`; what is appended to it afterwards is sent at the end of the turn.
+struct buf *conn_out_begin(struct conn *c);
+void conn_out_end(struct conn *c);
+// End of turn: hands `out` to the kernel.
+void conn_flush(struct conn *c);
+
+// No more requests; what is due is still sent.
+void conn_end(struct conn *c);
+void conn_close(struct conn *c);
+// Arms the receive again, if the connection may read and none is armed.
+void conn_read_on(struct conn *c);
+// Closes an ending connection that has nothing left to send; goes on reading when there is room again.
+void conn_settle(struct conn *c);
+
+uint64_t conn_unsent(const struct conn *c);
+uint64_t conn_memory(const struct conn *c);
+
+// Pending replies.
+struct pending *pending_new(struct worker *w);
+struct pending *pending_free(struct worker *w, struct pending *p);
+// Appends a reply that is due to the connection's order.
+struct pending *conn_expect(struct conn *c);
+// The reply of `p` is here: `block` or `heap` or neither holds the bytes (then they are copied when they have to wait). Takes `heap`.
+void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block, uint8_t *heap, const uint8_t *bytes, uint64_t len);
+
+// Requests may be run: nothing asks the client to wait.
+static inline bool conn_runs(const struct conn *c)
+{
+    return c->state == CONN_OPEN && !c->paused && !c->barrier && !c->crowded;
+}
+
+static inline struct conn *conn_of_client(const struct client *c)
+{
+    return (struct conn *)(uintptr_t)((const char *)c - offsetof(struct conn, client));
+}

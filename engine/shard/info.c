@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+// INFO: the statistics of all workers as text. info.def has a line for each field.
+//
+// Workers write their numbers and never stop for a reader: a total is of nearly one moment. Other workers refresh theirs ten
+// times a second, so that keys counted there may be that old.
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/shard/server_commands.h"
+#include "engine/shard/worker.h"
+
+struct info {
+    struct worker *worker; // that answers
+    struct server *server;
+    int64_t now_ms;
+    struct worker_stats t;
+    struct process_usage usage;
+    struct buf out;
+};
+
+enum info_when { DEFAULT, ALL, EVERYTHING };
+
+// Counters are plain words of the worker that counts: adding to them must cost nothing. Others look at them with loads of whole
+// aligned words, which do not tear on any machine that this runs on; a reader may be behind, never wrong. ThreadSanitizer cannot
+// know that.
+__attribute__((no_sanitize("thread"))) static uint64_t load(const uint64_t *counter)
+{
+    return *(const volatile uint64_t *)counter;
+}
+
+static_assert(sizeof(struct worker_stats) % sizeof(uint64_t) == 0, "statistics are counters and nothing else");
+
+static void add_stats(struct worker_stats *total, const struct worker_stats *now, const struct worker_stats *base)
+{
+    uint64_t *to = (uint64_t *)total;
+    for (size_t i = 0; i < sizeof *total / sizeof *to; i++)
+        to[i] += load((const uint64_t *)now + i) - load((const uint64_t *)base + i);
+}
+
+static void append_text(struct info *i, const char *name, const char *value)
+{
+    buf_format(&i->out, "%s:", name);
+    buf_append_slice(&i->out, slice_cstr(value == NULL ? "" : value));
+    buf_format(&i->out, "\r\n");
+}
+
+static void append_human(struct info *i, const char *name, uint64_t bytes)
+{
+    static const char UNITS[] = "BKMGTPE";
+    double value = (double)bytes;
+    uint32_t unit = 0;
+    while (value >= 1024 && unit + 1 < sizeof UNITS - 1) {
+        value /= 1024;
+        unit++;
+    }
+    if (unit == 0)
+        buf_format(&i->out, "%s:%" PRIu64 "B\r\n", name, bytes);
+    else
+        buf_format(&i->out, "%s:%.2f%c\r\n", name, value, UNITS[unit]);
+}
+
+static const char *backend_name(const struct worker *w)
+{
+    return w->reactor->backend == REACTOR_URING ? "io_uring" : w->reactor->backend == REACTOR_EPOLL ? "epoll" : "simulation";
+}
+
+static const char *policy_name(const struct worker *w)
+{
+    return option_find(slice_cstr("maxmemory-policy"))->choices[w->options.maxmemory_policy];
+}
+
+static int64_t uptime_seconds(const struct info *i)
+{
+    return (int64_t)((i->worker->reactor->now_ns - i->server->started_ns) / 1000000000);
+}
+
+static uint64_t used_memory(const struct info *i)
+{
+    return i->t.memory_used + i->t.client_memory;
+}
+
+static void memory_ratio(struct info *i)
+{
+    uint64_t used = used_memory(i);
+    buf_format(&i->out, "mem_fragmentation_ratio:%.2f\r\n", used == 0 ? 0.0 : (double)i->usage.resident / (double)used);
+}
+
+// Calls are not timed one by one (two clock reads cost more than many a command), so there are no usec fields.
+static void command_lines(struct info *i)
+{
+    for (uint32_t id = 0; id < command_count(); id++) {
+        struct command_stats sum = { 0 };
+        for (uint32_t w = 0; w < i->server->worker_count; w++) {
+            const struct command_stats *s = &i->server->workers[w]->commands[id];
+            sum.calls += load(&s->calls);
+            sum.rejected += load(&s->rejected);
+            sum.failed += load(&s->failed);
+        }
+        if (sum.calls + sum.rejected + sum.failed > 0)
+            buf_format(&i->out, "cmdstat_%s:calls=%" PRIu64 ",rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64 "\r\n",
+                       command_at(id)->name, sum.calls, sum.rejected, sum.failed);
+    }
+}
+
+static_assert(sizeof((struct error_stats){ 0 }.code) == 2 * sizeof(uint64_t), "a code is two words");
+
+// A code is written once, before its first count.
+static void load_code(const struct error_stats *s, char code[16])
+{
+    uint64_t words[2];
+    for (size_t i = 0; i < 2; i++)
+        words[i] = load((const uint64_t *)(const void *)s->code + i);
+    memcpy(code, words, sizeof words);
+    code[15] = '\0';
+}
+
+// Of all workers, from `from` on. *earlier: a worker before that has counted this code too.
+static uint64_t error_count(const struct info *i, const char *code, uint32_t from, bool *earlier)
+{
+    uint64_t sum = 0;
+    *earlier = false;
+    for (uint32_t w = 0; w < i->server->worker_count; w++) {
+        for (uint32_t e = 0; e < ERROR_CODES_MAX; e++) {
+            const struct error_stats *s = &i->server->workers[w]->errors[e];
+            char other[16];
+            load_code(s, other);
+            if (load(&s->count) == 0 || strcmp(other, code) != 0)
+                continue;
+            *earlier |= w < from;
+            sum += load(&s->count);
+        }
+    }
+    return sum;
+}
+
+static void error_lines(struct info *i)
+{
+    for (uint32_t w = 0; w < i->server->worker_count; w++) {
+        for (uint32_t e = 0; e < ERROR_CODES_MAX; e++) {
+            const struct error_stats *s = &i->server->workers[w]->errors[e];
+            char code[16];
+            bool told;
+            load_code(s, code);
+            uint64_t count = code[0] == '\0' ? 0 : error_count(i, code, w, &told);
+            if (count > 0 && !told)
+                buf_format(&i->out, "errorstat_%s:count=%" PRIu64 "\r\n", code, count);
+        }
+    }
+}
+
+static void database_lines(struct info *i)
+{
+    for (int64_t db = 0; db < i->server->options.databases; db++) {
+        uint64_t keys = 0, deadlines = 0;
+        double ttl = 0;
+        for (uint32_t w = 0; w < i->server->worker_count; w++) {
+            const struct database_stats *s = &i->server->workers[w]->databases[db];
+            uint64_t dated = load(&s->deadlines);
+            keys += load(&s->keys);
+            deadlines += dated;
+            ttl += (double)dated * (double)load(&s->average_ttl_ms);
+        }
+        if (keys > 0)
+            buf_format(&i->out, "db%" PRId64 ":keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%.0f\r\n", db, keys, deadlines,
+                       deadlines == 0 ? 0.0 : ttl / (double)deadlines);
+    }
+}
+
+static double ratio(uint64_t part, uint64_t whole)
+{
+    return whole == 0 ? 0.0 : (double)part / (double)whole;
+}
+
+static uint64_t since(const uint64_t *now, const uint64_t *base)
+{
+    return load(now) - load(base);
+}
+
+static void reactor_line(struct info *i, const struct worker *w)
+{
+    const struct reactor_stats *r = &w->reactor->stats, *base = &w->reactor_base;
+    const struct worker_stats *s = &w->stats, *s_base = &w->stats_base;
+    uint64_t enters = since(&r->enters, &base->enters), commands = since(&s->commands, &s_base->commands);
+    buf_format(&i->out, "worker%" PRIu32 ":backend=%s,clients=%" PRIu64 ",commands=%" PRIu64 ",turns=%" PRIu64 ",longest_turn_us=%" PRIu64,
+               w->id, backend_name(w), load(&s->clients), commands, since(&r->turns, &base->turns), load(&r->longest_turn_ns) / 1000);
+    buf_format(&i->out, ",enters=%" PRIu64 ",ops_per_enter=%.2f,syscalls_per_command=%.4f,sleeps=%" PRIu64 ",wakes_sent=%" PRIu64, enters,
+               ratio(since(&r->ops, &base->ops), enters), ratio(since(&r->syscalls, &base->syscalls), commands),
+               since(&r->sleeps, &base->sleeps), since(&r->wakes_sent, &base->wakes_sent));
+    buf_format(&i->out, ",messages=%" PRIu64 ",forwarded_per_command=%.4f,buffers_exhausted=%" PRIu64 ",overflows=%" PRIu64,
+               since(&s->mesh_messages, &s_base->mesh_messages),
+               ratio(since(&s->requests_forwarded, &s_base->requests_forwarded), commands), since(&r->buffers_empty, &base->buffers_empty),
+               since(&r->overflows, &base->overflows));
+    uint64_t busy = since(&r->busy_ns, &base->busy_ns);
+    buf_format(&i->out, ",busy_us=%" PRIu64 ",busy_share=%.4f\r\n", busy / 1000,
+               ratio(busy, i->worker->reactor->now_ns - load(&w->base_ns)));
+}
+
+static void reactor_lines(struct info *i)
+{
+    for (uint32_t w = 0; w < i->server->worker_count; w++)
+        reactor_line(i, i->server->workers[w]);
+}
+
+#define INFO_SECTION(id, title, when)                                                                                                      \
+    static void section_##id(struct info *i)                                                                                               \
+    {
+#define INFO_TEXT(name, value)    append_text(i, name, value);
+#define INFO_NUMBER(name, value)  buf_format(&i->out, "%s:%" PRId64 "\r\n", name, (int64_t)(value));
+#define INFO_HUMAN(name, value)   append_human(i, name, value);
+#define INFO_SECONDS(name, value) buf_format(&i->out, "%s:%" PRIu64 ".%06" PRIu64 "\r\n", name, (value) / 1000000, (value) % 1000000);
+#define INFO_LINES(function)      function(i);
+#define INFO_END                  }
+#include "engine/shard/info.def"
+#undef INFO_SECTION
+#undef INFO_TEXT
+#undef INFO_NUMBER
+#undef INFO_HUMAN
+#undef INFO_SECONDS
+#undef INFO_LINES
+#undef INFO_END
+
+#define INFO_SECTION(id, title, when) { #id, title, when, section_##id },
+#define INFO_TEXT(name, value)
+#define INFO_NUMBER(name, value)
+#define INFO_HUMAN(name, value)
+#define INFO_SECONDS(name, value)
+#define INFO_LINES(function)
+#define INFO_END
+static const struct section {
+    const char *name;
+    const char *title;
+    enum info_when when;
+    void (*write)(struct info *i);
+} SECTIONS[] = {
+#include "engine/shard/info.def"
+};
+
+static bool wants(const struct call *c, const struct section *s)
+{
+    if (c->argc == 1)
+        return s->when == DEFAULT;
+    for (uint32_t i = 1; i < c->argc; i++) {
+        struct slice word = c->argv[i];
+        if (slice_is(word, s->name) || slice_is(word, "everything") || (slice_is(word, "all") && s->when != EVERYTHING) ||
+            (slice_is(word, "default") && s->when == DEFAULT))
+            return true;
+    }
+    return false;
+}
+
+static void info_gather(struct info *i)
+{
+    worker_refresh_stats(i->worker);
+    for (uint32_t w = 0; w < i->server->worker_count; w++)
+        add_stats(&i->t, &i->server->workers[w]->stats, &i->server->workers[w]->stats_base);
+    if (i->server->host->usage != NULL)
+        i->server->host->usage(&i->usage);
+}
+
+void cmd_info(struct call *c)
+{
+    struct info info = { .worker = c->worker, .server = c->worker->server, .now_ms = c->now_ms };
+    buf_init(&info.out, BUF_NO_LIMIT);
+    info_gather(&info);
+    for (size_t s = 0; s < sizeof SECTIONS / sizeof SECTIONS[0]; s++) {
+        if (!wants(c, &SECTIONS[s]))
+            continue;
+        buf_format(&info.out, "%s# %s\r\n", info.out.len > 0 ? "\r\n" : "", SECTIONS[s].title);
+        SECTIONS[s].write(&info);
+    }
+    if (info.out.failed)
+        reply_error(c->reply, REPLY_OUT_OF_MEMORY);
+    else
+        reply_verbatim(c->reply, "txt", buf_view(&info.out));
+    buf_deinit(&info.out);
+}
+
+static void refresh_database(struct worker *w, uint32_t db)
+{
+    struct database_stats sum = { 0 };
+    double ttl = 0;
+    for (uint32_t shard = w->id; shard < w->route.shards; shard += w->server->worker_count) {
+        const struct keyspace *ks = store_keyspace(w->store, shard, db);
+        uint64_t dated = keyspace_deadline_count(ks);
+        sum.keys += keyspace_count(ks);
+        sum.deadlines += dated;
+        if (dated > 0)
+            ttl += (double)dated * (double)keyspace_average_ttl_ms(ks, w->now_ms);
+    }
+    sum.average_ttl_ms = sum.deadlines == 0 ? 0 : (uint64_t)(ttl / (double)sum.deadlines);
+    w->databases[db] = sum;
+}
+
+void worker_refresh_databases(struct worker *w)
+{
+    for (int64_t db = 0; db < w->options.databases; db++)
+        refresh_database(w, (uint32_t)db);
+}

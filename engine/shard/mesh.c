@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/shard/mesh.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "engine/shard/worker.h"
+
+#define POOL_MAX 64 // blocks kept per worker; more go back to the heap
+
+static_assert(sizeof(struct mesh_request) == 24, "a request's head is small beside its key");
+static_assert(sizeof(struct mesh_reply) == 16, "and a reply's beside its value");
+
+struct mesh_rings {
+    uint32_t count;
+    struct spsc *rings; // [from * count + to]
+    void **slots;
+};
+
+struct mesh_rings *mesh_rings_new(uint32_t count)
+{
+    struct mesh_rings *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return NULL;
+    r->count = count;
+    r->rings = aligned_alloc(SPSC_LINE, sizeof(struct spsc) * count * count);
+    r->slots = calloc((size_t)count * count, MESH_RING_SLOTS * sizeof(void *));
+    if (r->rings == NULL || r->slots == NULL)
+        return mesh_rings_free(r);
+    for (uint32_t i = 0; i < count * count; i++)
+        spsc_init(&r->rings[i], r->slots + (size_t)i * MESH_RING_SLOTS, MESH_RING_SLOTS);
+    return r;
+}
+
+struct mesh_rings *mesh_rings_free(struct mesh_rings *r)
+{
+    if (r == NULL)
+        return NULL;
+    for (uint32_t i = 0; r->rings != NULL && r->slots != NULL && i < r->count * r->count; i++) {
+        void *block;
+        while ((block = spsc_pop(&r->rings[i])) != NULL)
+            free(block);
+    }
+    free(r->rings);
+    free(r->slots);
+    free(r);
+    return NULL;
+}
+
+int mesh_init(struct mesh *m, struct mesh_rings *rings, uint32_t self, uint32_t count)
+{
+    m->self = self;
+    m->count = count;
+    m->peers = calloc(count, sizeof *m->peers);
+    if (m->peers == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        m->peers[i].out = &rings->rings[self * count + i];
+        m->peers[i].in = &rings->rings[i * count + self];
+        m->peers[i].backlog_tail = &m->peers[i].backlog;
+    }
+    return 0;
+}
+
+void mesh_deinit(struct mesh *m)
+{
+    for (uint32_t i = 0; m->peers != NULL && i < m->count; i++) {
+        free(m->peers[i].open[MESH_REQUESTS]);
+        free(m->peers[i].open[MESH_REPLIES]);
+        for (struct mesh_block *b = m->peers[i].backlog, *next; b != NULL; b = next) {
+            next = b->next;
+            free(b);
+        }
+    }
+    free(m->peers);
+    for (struct mesh_block *b = m->pool, *next; b != NULL; b = next) {
+        next = b->next;
+        free(b);
+    }
+}
+
+static struct mesh_block *block_new(struct mesh *m, enum mesh_kind kind, size_t room)
+{
+    struct mesh_block *b = m->pool;
+    if (likely(room <= MESH_BLOCK_SIZE && b != NULL)) {
+        m->pool = b->next;
+        m->pool_count--;
+    } else {
+        size_t cap = room <= MESH_BLOCK_SIZE ? MESH_BLOCK_SIZE : round_up(room, 16);
+        if (cap > UINT32_MAX || (b = malloc(sizeof *b + cap)) == NULL)
+            return NULL;
+        b->cap = (uint32_t)cap;
+    }
+    b->next = NULL;
+    b->kind = kind;
+    b->from = m->self;
+    b->len = 0;
+    b->count = 0;
+    b->refs = 1;
+    return b;
+}
+
+void mesh_block_release(struct mesh *m, struct mesh_block *b)
+{
+    assert(b->refs > 0);
+    if (--b->refs > 0)
+        return;
+    if (b->cap != MESH_BLOCK_SIZE || m->pool_count >= POOL_MAX) {
+        free(b);
+        return;
+    }
+    b->next = m->pool;
+    m->pool = b;
+    m->pool_count++;
+}
+
+// The open block joins the blocks that wait to be pushed.
+static void close_open(struct mesh_peer *p, enum mesh_kind kind)
+{
+    struct mesh_block *b = p->open[kind];
+    *p->backlog_tail = b;
+    p->backlog_tail = &b->next;
+    p->backlog_count++;
+    p->open[kind] = NULL;
+}
+
+static struct mesh_block *open_block(struct mesh *m, uint32_t target, enum mesh_kind kind, size_t room)
+{
+    struct mesh_peer *p = &m->peers[target];
+    struct mesh_block *b = p->open[kind];
+    if (likely(b != NULL && b->cap - b->len >= room))
+        return b;
+    if (b != NULL && b->len > 0) {
+        close_open(p, (enum mesh_kind)kind);
+    } else if (b != NULL) {
+        p->open[kind] = NULL;
+        mesh_block_release(m, b);
+    }
+    return p->open[kind] = block_new(m, kind, room);
+}
+
+void *mesh_append(struct mesh *m, uint32_t target, enum mesh_kind kind, size_t size)
+{
+    assert(target < m->count && target != m->self);
+    size = round_up(size, MESH_ALIGN);
+    struct mesh_block *b = open_block(m, target, kind, size);
+    if (b == NULL)
+        return NULL;
+    void *at = b->data + b->len;
+    b->len += (uint32_t)size;
+    b->count++;
+    return at;
+}
+
+#define ROOM_MIN 1024
+
+size_t mesh_room(struct mesh *m, uint32_t target, enum mesh_kind kind, uint8_t **at)
+{
+    struct mesh_block *b = open_block(m, target, kind, ROOM_MIN);
+    if (b == NULL)
+        return 0;
+    *at = b->data + b->len;
+    return b->cap - b->len;
+}
+
+static bool push_backlog(struct mesh_peer *p, struct worker_stats *stats)
+{
+    bool pushed = false;
+    while (p->backlog != NULL) {
+        struct mesh_block *b = p->backlog;
+        struct mesh_block *next = b->next;
+        uint32_t len = b->len; // the block is the receiver's at once
+        if (!spsc_push(p->out, b))
+            break;
+        p->backlog = next;
+        p->backlog_count--;
+        stats->mesh_messages++;
+        stats->mesh_bytes += len;
+        pushed = true;
+    }
+    if (p->backlog == NULL)
+        p->backlog_tail = &p->backlog;
+    return pushed;
+}
+
+void mesh_push(struct mesh *m, struct worker **workers)
+{
+    struct worker *self = workers[m->self];
+    for (uint32_t t = 0; t < m->count; t++) {
+        struct mesh_peer *p = &m->peers[t];
+        for (int kind = 0; kind < 2; kind++)
+            if (p->open[kind] != NULL && p->open[kind]->len > 0)
+                close_open(p, (enum mesh_kind)kind);
+        if (p->backlog == NULL || !push_backlog(p, &self->stats))
+            continue;
+        _Atomic uint64_t *word = &workers[t]->mesh.inbox[m->self / 64];
+        uint64_t bit = UINT64_C(1) << (m->self % 64);
+        // The bit may still stand from an earlier push; a read is cheaper than taking the line, but it must not pass the push.
+        atomic_thread_fence(memory_order_seq_cst);
+        if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0)
+            atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
+        reactor_wake(workers[t]->reactor, self->reactor);
+    }
+}
+
+bool mesh_has_mail(struct mesh *m)
+{
+    for (uint32_t i = 0; i < (m->count + 63) / 64; i++)
+        if (atomic_load_explicit(&m->inbox[i], memory_order_relaxed) != 0)
+            return true;
+    return false;
+}
+
+bool mesh_has_backlog(const struct mesh *m)
+{
+    for (uint32_t t = 0; t < m->count; t++)
+        if (m->peers[t].backlog != NULL)
+            return true;
+    return false;
+}
+
+uint64_t mesh_collect(struct mesh *m, uint32_t word)
+{
+    if (atomic_load_explicit(&m->inbox[word], memory_order_relaxed) == 0)
+        return 0;
+    return atomic_exchange_explicit(&m->inbox[word], 0, memory_order_seq_cst);
+}
+
+void mesh_remind(struct mesh *m, uint32_t peer)
+{
+    atomic_fetch_or_explicit(&m->inbox[peer / 64], UINT64_C(1) << (peer % 64), memory_order_relaxed);
+}
+
+struct mesh_block *mesh_take(struct mesh *m, uint32_t peer)
+{
+    return spsc_pop(m->peers[peer].in);
+}

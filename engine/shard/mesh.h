@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mesh: a single-producer single-consumer ring from every worker to every other. What travels are blocks of many messages,
+// at most one open block per target and kind, pushed at the end of the turn (or when full).
+//
+//   worker a                                             worker b
+//   mesh_request() fills open[b]  --- ring a->b --->     for each request: run, mesh_reply() fills open[a]
+//   pending answered              <-- ring b->a ---      pushed at the end of its turn
+//
+// A block belongs to whoever holds it: the receiver adopts it into its own pool, and since every block of requests begets a block
+// of replies the pools stay level without returning anything.
+// A wake-up goes only to a worker that says it sleeps (reactor_wake). Bounds: a connection has at most PENDING_MAX requests on
+// their way, so blocks in the mesh are bounded by connections; a full ring keeps blocks in a list at the sender.
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "base/spsc.h"
+
+#define MESH_WORKERS_MAX 256
+#define MESH_BLOCK_SIZE  (32 * 1024)
+#define MESH_RING_SLOTS  256
+#define MESH_DRAIN_MAX   64 // blocks per peer and turn
+
+enum mesh_kind { MESH_REQUESTS, MESH_REPLIES };
+
+struct mesh_block {
+    struct mesh_block *next;
+    uint32_t kind;
+    uint32_t from;
+    uint32_t len;
+    uint32_t cap;
+    uint32_t count;
+    uint32_t refs; // pendings whose reply still lies here, plus one while it is walked
+    _Alignas(16) uint8_t data[];
+};
+
+// What travels is what costs: between cores it is cache lines. So a name is its position in the table, a length four bytes, and
+// messages are packed to 8 bytes. GET of a 16-byte key: 48 bytes there, 88 back with a 64-byte value.
+#define MESH_ALIGN 8
+
+// Heads a request: then argc - 1 lengths (u32, the name has none), then the bytes of these arguments. A length with MESH_BLOB set
+// belongs to a big argument: in place of its bytes stands a pointer to its pages, which are now the receiver's.
+struct mesh_request {
+    uint64_t cookie; // the sender's struct pending
+    uint32_t size;   // of all of it, a multiple of MESH_ALIGN
+    uint32_t argc;
+    uint16_t shard; // of the first key; MESH_NO_SHARD: none
+    uint16_t db;
+    uint16_t command;
+    uint8_t protocol;
+    uint8_t has_blobs;
+};
+
+#define MESH_NO_SHARD UINT16_MAX
+#define MESH_BLOB     (UINT32_C(1) << 31)
+
+// Heads a reply, then its bytes; or, with `heap`, a struct mesh_heap: the receiver's to free.
+struct mesh_reply {
+    uint64_t cookie;
+    uint32_t len; // of what follows, without padding
+    uint32_t heap;
+};
+
+struct mesh_heap {
+    uint8_t *bytes;
+    uint64_t len;
+};
+
+struct mesh_peer {
+    struct spsc *out;           // this worker produces
+    struct spsc *in;            // this worker consumes
+    struct mesh_block *open[2]; // by kind, being filled
+    struct mesh_block *backlog; // full ring: to be pushed, oldest first
+    struct mesh_block **backlog_tail;
+    uint32_t backlog_count;
+};
+
+struct mesh {
+    uint32_t self;
+    uint32_t count;
+    struct mesh_peer *peers; // [count]; the own one is unused
+    struct mesh_block *pool;
+    uint32_t pool_count;
+    _Alignas(64) _Atomic uint64_t inbox[MESH_WORKERS_MAX / 64]; // bit s: worker s has pushed something
+};
+
+// The rings of all workers: count * count, made by the server before the workers.
+struct mesh_rings;
+struct mesh_rings *mesh_rings_new(uint32_t count);
+struct mesh_rings *mesh_rings_free(struct mesh_rings *r);
+
+int mesh_init(struct mesh *m, struct mesh_rings *rings, uint32_t self, uint32_t count) warn_unused;
+void mesh_deinit(struct mesh *m);
+
+// Room for a message of `size` bytes (rounded up to MESH_ALIGN) in the open block to `target`; NULL = out of memory.
+void *mesh_append(struct mesh *m, uint32_t target, enum mesh_kind kind, size_t size);
+// Bytes left in the open block (a fresh one when there is none): for replies written in place.
+size_t mesh_room(struct mesh *m, uint32_t target, enum mesh_kind kind, uint8_t **at);
+
+struct worker;
+
+// End of turn: pushes what is open and what waited, tells the receivers and wakes those that sleep.
+void mesh_push(struct mesh *m, struct worker **workers);
+// Blocks that a full ring did not take: push again before sleeping.
+bool mesh_has_backlog(const struct mesh *m);
+bool mesh_has_mail(struct mesh *m);
+// The peers 64 * word .. + 63 that pushed since the last call, as bits. Take everything from a peer so named, or remind of it.
+uint64_t mesh_collect(struct mesh *m, uint32_t word);
+void mesh_remind(struct mesh *m, uint32_t peer);
+// The next block from `peer`, NULL = none. The caller releases it.
+struct mesh_block *mesh_take(struct mesh *m, uint32_t peer);
+void mesh_block_release(struct mesh *m, struct mesh_block *b);

@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/shard/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "engine/shard/fanout.h"
+#include "engine/shard/session.h"
+#include "reactor/log.h"
+
+// ---- look up and route
+
+static inline void route_to(struct worker *w, struct item *item, uint32_t shard, uint32_t db, struct slice key)
+{
+    item->shard = shard;
+    item->worker = shard % w->server->worker_count;
+    item->keyspace = store_keyspace(w->store, shard, db);
+    if (item->keyspace == NULL)
+        return;
+    item->hash = keyspace_hash(item->keyspace, key);
+    keyspace_prefetch(item->keyspace, item->hash);
+}
+
+// Do all keys belong to the worker of the first one?
+static bool one_worker(struct worker *w, const struct item *item, const struct command_keys *keys)
+{
+    uint32_t workers = w->server->worker_count;
+    for (uint32_t i = keys->first; i <= keys->last; i += keys->step)
+        if (route_shard(&w->route, item->request.argv[i]) % workers != item->worker)
+            return false;
+    return true;
+}
+
+static void route_many(struct conn *c, struct item *item)
+{
+    struct worker *w = c->worker;
+    const struct request *rq = &item->request;
+    struct command_keys keys;
+    if (!command_keys(item->command, rq->argv, rq->argc, &keys)) {
+        item->spread = w->server->worker_count > 1 && item->command->spread != SPREAD_NONE;
+        return;
+    }
+    struct slice first = rq->argv[keys.first];
+    route_to(w, item, route_shard(&w->route, first), c->client.db, first);
+    item->spread = w->server->worker_count > 1 && keys.last > keys.first && !one_worker(w, item, &keys);
+}
+
+bool run_prepare(struct conn *c, struct item *item)
+{
+    struct worker *w = c->worker;
+    const struct request *rq = &item->request;
+    const struct command *command = command_find(rq->argv, rq->argc);
+    item->command = command;
+    item->keyspace = NULL;
+    item->shard = NO_SHARD;
+    item->worker = w->id;
+    item->spread = false;
+    item->refusal = REFUSE_NOT;
+    if (unlikely(command == NULL)) {
+        item->refusal = REFUSE_UNKNOWN;
+        return false;
+    }
+    if (unlikely(!command_arity_ok(command, rq->argc))) {
+        item->refusal = REFUSE_ARITY;
+        return false;
+    }
+    if (unlikely((c->client.flags & CLIENT_AUTHENTICATED) == 0 && (command->flags & CMD_NO_AUTH) == 0)) {
+        item->refusal = REFUSE_AUTH;
+        return false;
+    }
+    if (likely(command->key_first > 0 && command->key_first == command->key_last && (command->flags & CMD_MOVABLE_KEYS) == 0)) {
+        struct slice key = rq->argv[command->key_first];
+        route_to(w, item, route_shard(&w->route, key), c->client.db, key);
+        return false;
+    }
+    if (unlikely((command->flags & CMD_CURSOR) != 0)) {
+        item->worker = command_cursor_shard(command, rq->argv, rq->argc, &w->route) % w->server->worker_count;
+        return false;
+    }
+    if ((command->flags & CMD_LOCAL) == 0)
+        route_many(c, item);
+    return (command->flags & CMD_LOCAL) != 0;
+}
+
+// ---- run
+
+static void count_error(struct worker *w, const struct reply *reply)
+{
+    w->stats.errors += reply->errors;
+    for (int i = 0; i < ERROR_CODES_MAX; i++) {
+        struct error_stats *e = &w->errors[i];
+        if (e->code[0] == '\0')
+            memcpy(e->code, reply->error_code, sizeof e->code);
+        else if (strncmp(e->code, reply->error_code, sizeof e->code) != 0)
+            continue;
+        e->count += reply->errors;
+        return;
+    }
+}
+
+static void reply_unknown(struct reply *reply, const struct request *rq)
+{
+    // As Redis: the name and the arguments' beginnings, 128 bytes of each at most.
+    char args[160];
+    size_t len = 0;
+    args[0] = '\0';
+    for (uint32_t i = 1; i < rq->argc && len < 128; i++) {
+        int room = (int)(128 - len);
+        int n = rq->argv[i].len < (size_t)room ? (int)rq->argv[i].len : room;
+        len += (size_t)snprintf(args + len, sizeof args - len, "'%.*s' ", n, (const char *)rq->argv[i].data);
+        if (len >= sizeof args)
+            len = sizeof args - 1;
+    }
+    struct slice name = rq->argv[0];
+    reply_error_format(reply, "ERR unknown command '%.*s', with args beginning with: %s", name.len < 128 ? (int)name.len : 128,
+                       (const char *)name.data, args);
+}
+
+// A browser that was tricked into talking to us sends POST, and any HTTP client Host: on its next line. Nothing of such a
+// connection is answered, so that a page cannot smuggle commands in a request's body.
+static cold bool is_http(const struct item *item)
+{
+    struct slice name = item->request.argv[0];
+    return item->command == NULL && (slice_is(name, "post") || slice_is(name, "host:"));
+}
+
+static cold void drop_http(struct conn *c)
+{
+    c->worker->stats.protocol_errors++;
+    log_line(LOG_WARNING, "client id=%llu addr=%s speaks HTTP: closed", (unsigned long long)c->client.id, c->client.address);
+    conn_close(c);
+}
+
+static cold void refuse(struct worker *w, const struct item *item, struct reply *reply)
+{
+    w->stats.rejected_calls++;
+    if (item->command != NULL)
+        w->commands[command_index(item->command)].rejected++;
+    switch ((enum refusal)item->refusal) {
+    case REFUSE_NOT:
+        break;
+    case REFUSE_UNKNOWN:
+        reply_unknown(reply, &item->request);
+        break;
+    case REFUSE_ARITY:
+        reply_error_format(reply, "ERR wrong number of arguments for '%s' command", item->command->name);
+        break;
+    case REFUSE_AUTH:
+        reply_error(reply, "NOAUTH Authentication required.");
+        break;
+    }
+}
+
+// The one place where a command function is called.
+static inline void run_call(struct worker *w, struct call *call)
+{
+    struct reply *reply = call->reply;
+    struct command_stats *stats = &w->commands[command_index(call->command)];
+    w->stats.commands++;
+    if (unlikely(w->options.maxmemory > 0) && (call->command->flags & CMD_DENYOOM) != 0 && !store_make_room(w->store, w->now_ms)) {
+        stats->rejected++;
+        w->stats.rejected_calls++;
+        reply_error(reply, REPLY_OUT_OF_MEMORY);
+    } else {
+        call->command->run(call);
+        stats->calls++;
+        stats->failed += reply->errors;
+    }
+    if (unlikely(reply->errors > 0))
+        count_error(w, reply);
+}
+
+static inline struct call call_on(struct worker *w, struct reply *reply, uint32_t db)
+{
+    return (struct call){
+        .reply = reply,
+        .store = w->store,
+        .route = &w->route,
+        .db = db,
+        .now_ms = w->now_ms,
+        .prng = &w->prng,
+        .bulk_max = w->options.proto_max_bulk_len,
+        .worker = w,
+    };
+}
+
+// `call` holds what all requests of the batch share.
+static inline void run_local(struct conn *c, struct item *item, struct call *call)
+{
+    struct client *client = &c->client;
+    struct reply *reply = call->reply;
+    struct buf *out = likely(c->pending == NULL) ? &c->out : &c->stash;
+    size_t before = out->len;
+    reply->out = out;
+    reply->errors = 0;
+    if (unlikely(item->refusal != REFUSE_NOT)) {
+        if (is_http(item)) {
+            drop_http(c);
+            return;
+        }
+        refuse(c->worker, item, reply);
+        count_error(c->worker, reply);
+    } else {
+        call->command = item->command;
+        call->argc = item->request.argc;
+        call->argv = item->request.argv;
+        call->keyspace = item->keyspace;
+        call->hash = item->hash;
+        client->last_command = item->command;
+        run_call(c->worker, call);
+    }
+    if (unlikely(client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)))
+        out->len = before;
+    if (unlikely(out == &c->stash) && c->pending != NULL)
+        container_of(c->pending_tail, struct pending, next)->after += out->len - before;
+}
+
+static cold void no_memory(struct conn *c)
+{
+    conn_close(c);
+}
+
+static void forward(struct conn *c, struct item *item)
+{
+    struct worker *w = c->worker;
+    struct forward f = {
+        .target = item->worker,
+        .shard = item->shard,
+        .db = c->client.db,
+        .command = (uint16_t)command_index(item->command),
+        .protocol = c->client.protocol,
+        .argc = item->request.argc,
+        .argv = item->request.argv,
+        .blobs = c->blobs,
+        .blobs_cap = c->blobs_cap,
+    };
+    struct pending *p = conn_expect(c);
+    if (p == NULL || !run_forward(w, &f, p)) {
+        no_memory(c);
+        return;
+    }
+    p->silent = (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
+    c->client.last_command = item->command;
+    w->stats.requests_forwarded++;
+}
+
+// The skip that CLIENT REPLY SKIP asked for holds for the command behind it only.
+static inline void turn_skips(struct client *client)
+{
+    if (likely((client->flags & (CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT)) == 0))
+        return;
+    bool next = (client->flags & CLIENT_REPLY_SKIP_NEXT) != 0;
+    client->flags &= ~(uint32_t)(CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
+    if (next)
+        client->flags |= CLIENT_REPLY_SKIP;
+}
+
+static inline void run_item(struct conn *c, struct item *item, struct call *call)
+{
+    c->client.requests++;
+    if (unlikely(item->spread)) {
+        fanout_start(c, item);
+        if (c->state != CONN_CLOSING)
+            conn_out_begin(c);
+    } else if (unlikely(item->worker != c->worker->id)) {
+        forward(c, item);
+    } else {
+        run_local(c, item, call);
+    }
+    turn_skips(&c->client);
+}
+
+uint32_t run_batch(struct conn *c, struct item *items, uint32_t count)
+{
+    // A few now; the rest of the last ones one by one while the first ones run.
+    uint32_t asked = count > PREFETCH_LAG ? count - PREFETCH_LAG : 0;
+    for (uint32_t few = 0; few < 4 && asked < count; few++)
+        run_prefetch(&items[asked++]);
+    struct reply reply = { .protocol = c->client.protocol };
+    struct call call = call_on(c->worker, &reply, c->client.db);
+    call.client = &c->client;
+    call.blobs = c->blobs != NULL && count == 1 && c->blobs_cap >= items[0].request.argc ? c->blobs : NULL;
+    uint32_t i = 0;
+    conn_out_begin(c);
+    for (; i < count; i++) {
+        if (unlikely(!conn_runs(c)))
+            break;
+        if (asked < count)
+            run_prefetch(&items[asked++]);
+        run_item(c, &items[i], &call);
+        if (unlikely(items[i].command != NULL && (items[i].command->flags & CMD_LOCAL) != 0 && c->state == CONN_OPEN))
+            session_set_limits(c);
+        if (unlikely(c->client.flags & CLIENT_CLOSE_AFTER_REPLY))
+            conn_end(c);
+        if (unlikely(conn_unsent(c) > OUTPUT_HIGH))
+            c->paused = true;
+        if (unlikely(c->pending_count >= PENDING_MAX))
+            c->crowded = true;
+    }
+    conn_out_end(c);
+    return i;
+}
+
+void run_here(struct worker *w, struct client *client, const struct command *command, const struct slice *argv, uint32_t argc, uint32_t db,
+              uint8_t protocol, struct buf *out)
+{
+    struct reply reply = { .out = out, .protocol = protocol };
+    struct call call = call_on(w, &reply, db);
+    call.command = command;
+    call.argc = argc;
+    call.argv = argv;
+    call.client = client;
+    struct command_keys keys;
+    if (command_keys(command, argv, argc, &keys)) {
+        struct slice key = argv[keys.first];
+        call.keyspace = store_keyspace(w->store, route_shard(&w->route, key), db);
+        call.hash = call.keyspace != NULL ? keyspace_hash(call.keyspace, key) : 0;
+    }
+    run_call(w, &call);
+}
+
+// ---- to another worker
+
+static struct blob *blob_of(const struct forward *f, uint32_t arg)
+{
+    return f->blobs != NULL && arg < f->blobs_cap ? f->blobs[arg] : NULL;
+}
+
+static size_t forward_size(const struct forward *f)
+{
+    size_t size = sizeof(struct mesh_request) + (f->argc - 1) * sizeof(uint32_t);
+    for (uint32_t i = 1; i < f->argc; i++)
+        size += blob_of(f, i) != NULL ? sizeof(struct blob *) : f->argv[i].len;
+    return size;
+}
+
+bool run_forward(struct worker *w, const struct forward *f, struct pending *p)
+{
+    size_t size = forward_size(f);
+    struct mesh_request *head = mesh_append(&w->mesh, f->target, MESH_REQUESTS, size);
+    if (head == NULL)
+        return false;
+    *head = (struct mesh_request){
+        .cookie = (uintptr_t)p,
+        .size = (uint32_t)round_up(size, MESH_ALIGN),
+        .argc = f->argc,
+        .shard = f->shard == NO_SHARD ? MESH_NO_SHARD : (uint16_t)f->shard,
+        .db = (uint16_t)f->db,
+        .command = f->command,
+        .protocol = f->protocol,
+    };
+    uint8_t *lengths = (uint8_t *)(head + 1);
+    uint8_t *bytes = lengths + (f->argc - 1) * sizeof(uint32_t);
+    for (uint32_t i = 1; i < f->argc; i++, lengths += sizeof(uint32_t)) {
+        struct blob *blob = blob_of(f, i);
+        assert(f->argv[i].len < MESH_BLOB);
+        store_u32(lengths, (uint32_t)f->argv[i].len | (blob != NULL ? MESH_BLOB : 0));
+        if (unlikely(blob != NULL)) {
+            store_u64(bytes, (uintptr_t)blob);
+            bytes += sizeof blob;
+            f->blobs[i] = NULL;
+            head->has_blobs = 1;
+            continue;
+        }
+        copy_short(bytes, f->argv[i].data, f->argv[i].len);
+        bytes += f->argv[i].len;
+    }
+    return true;
+}
+
+// ---- for another worker
+
+// A request taken out of its block.
+struct served {
+    const struct mesh_request *head;
+    const struct slice *argv;
+    struct keyspace *keyspace;
+    uint64_t hash;
+};
+
+static struct blob *blob_at(const uint8_t *bytes)
+{
+    return (struct blob *)(uintptr_t)load_u64(bytes);
+}
+
+static void views(struct served *s, struct slice *argv)
+{
+    const uint8_t *lengths = (const uint8_t *)(s->head + 1);
+    const uint8_t *bytes = lengths + (s->head->argc - 1) * sizeof(uint32_t);
+    uint16_t id = s->head->command;
+    argv[0] = id >= FANOUT_PUT ? slice_of(NULL, 0) : slice_cstr(command_at(id)->name);
+    for (uint32_t i = 1; i < s->head->argc; i++, lengths += sizeof(uint32_t)) {
+        uint32_t len = load_u32(lengths);
+        if (unlikely((len & MESH_BLOB) != 0)) {
+            argv[i] = slice_of(blob_at(bytes)->data, len & ~MESH_BLOB);
+            bytes += sizeof(struct blob *);
+            continue;
+        }
+        argv[i] = slice_of(bytes, len);
+        bytes += len;
+    }
+    s->argv = argv;
+}
+
+// The big arguments, by position; NULL entries elsewhere.
+static struct blob **blobs_of(const struct mesh_request *head)
+{
+    struct blob **blobs = calloc(head->argc, sizeof *blobs);
+    const uint8_t *lengths = (const uint8_t *)(head + 1);
+    const uint8_t *bytes = lengths + (head->argc - 1) * sizeof(uint32_t);
+    for (uint32_t i = 1; blobs != NULL && i < head->argc; i++, lengths += sizeof(uint32_t)) {
+        uint32_t len = load_u32(lengths);
+        if (len & MESH_BLOB)
+            blobs[i] = blob_at(bytes);
+        bytes += len & MESH_BLOB ? sizeof(struct blob *) : len;
+    }
+    return blobs;
+}
+
+static void locate(struct worker *w, struct served *s)
+{
+    s->keyspace = NULL;
+    s->hash = 0;
+    if (s->head->shard == MESH_NO_SHARD || s->head->command >= FANOUT_PUT)
+        return;
+    uint32_t first = (uint32_t)command_at(s->head->command)->key_first;
+    if (first == 0 || first >= s->head->argc)
+        first = 1;
+    s->keyspace = store_keyspace(w->store, s->head->shard, s->head->db);
+    s->hash = keyspace_hash(s->keyspace, s->argv[first]);
+    keyspace_prefetch(s->keyspace, s->hash);
+}
+
+static void run_served(struct worker *w, struct served *s, struct buf *out)
+{
+    const struct mesh_request *head = s->head;
+    if (head->command >= FANOUT_PUT) {
+        fanout_serve(w, head, s->argv, out);
+        return;
+    }
+    struct reply reply = { .out = out, .protocol = head->protocol };
+    struct call call = call_on(w, &reply, head->db);
+    call.command = command_at(head->command);
+    call.argc = head->argc;
+    call.argv = s->argv;
+    call.keyspace = s->keyspace;
+    call.hash = s->hash;
+    struct blob **blobs = unlikely(head->has_blobs) ? blobs_of(head) : NULL;
+    call.blobs = blobs;
+    run_call(w, &call);
+    if (blobs == NULL)
+        return;
+    // What the command did not take goes back to the system.
+    for (uint32_t i = 0; i < head->argc; i++)
+        if (blobs[i] != NULL)
+            blob_free(blobs[i]);
+    free(blobs);
+}
+
+// The reply is written where it will travel; only one that outgrows the block goes by the heap.
+static void serve_one(struct worker *w, uint32_t from, struct served *s)
+{
+    uint8_t *at = NULL;
+    size_t room = mesh_room(&w->mesh, from, MESH_REPLIES, &at);
+    struct buf out;
+    if (likely(room > 0))
+        buf_init_borrowed(&out, at + sizeof(struct mesh_reply), room - sizeof(struct mesh_reply), BUF_NO_LIMIT);
+    else
+        buf_init(&out, BUF_NO_LIMIT);
+    run_served(w, s, &out);
+    if (out.failed)
+        out.len = 0;
+    size_t len = out.borrowed ? out.len : sizeof(struct mesh_heap);
+    struct mesh_reply *reply = mesh_append(&w->mesh, from, MESH_REPLIES, sizeof *reply + len);
+    assert(reply != NULL && (!out.borrowed || (uint8_t *)reply == at));
+    *reply = (struct mesh_reply){ .cookie = s->head->cookie, .len = (uint32_t)len, .heap = !out.borrowed };
+    if (!out.borrowed)
+        *(struct mesh_heap *)(reply + 1) = (struct mesh_heap){ .bytes = out.data, .len = out.len };
+    w->stats.requests_served++;
+}
+
+// One request with more arguments than the batch's array holds.
+static void serve_large(struct worker *w, uint32_t from, struct served *s)
+{
+    struct slice *argv = malloc(s->head->argc * sizeof *argv);
+    assert(argv != NULL); // the request itself took more
+    views(s, argv);
+    locate(w, s);
+    serve_one(w, from, s);
+    free(argv);
+}
+
+void run_serve(struct worker *w, struct mesh_block *block)
+{
+    struct served batch[BATCH_REQUESTS];
+    uint32_t offset = 0;
+    while (offset < block->len) {
+        uint32_t count = 0, args = 0;
+        while (count < BATCH_REQUESTS && offset < block->len) {
+            struct served *s = &batch[count];
+            s->head = (const struct mesh_request *)(const void *)(block->data + offset);
+            if (s->head->argc > BATCH_ARGS - args)
+                break;
+            offset += s->head->size;
+            views(s, w->args + args);
+            locate(w, s);
+            args += s->head->argc;
+            count++;
+        }
+        for (uint32_t i = 0; i < count; i++)
+            if (batch[i].keyspace != NULL)
+                keyspace_prefetch_entry(batch[i].keyspace, batch[i].hash);
+        for (uint32_t i = 0; i < count; i++)
+            serve_one(w, block->from, &batch[i]);
+        if (count == 0) {
+            offset += batch[0].head->size;
+            serve_large(w, block->from, &batch[0]);
+        }
+    }
+}
+
+void run_answers(struct worker *w, struct mesh_block *block)
+{
+    for (uint32_t offset = 0; offset < block->len;) {
+        const struct mesh_reply *reply = (const struct mesh_reply *)(const void *)(block->data + offset);
+        offset += (uint32_t)round_up(sizeof *reply + reply->len, MESH_ALIGN);
+        struct pending *p = (struct pending *)(uintptr_t)reply->cookie;
+        if (unlikely(reply->heap)) {
+            const struct mesh_heap *heap = (const struct mesh_heap *)(const void *)(reply + 1);
+            conn_deliver(w, p, NULL, heap->bytes, heap->bytes, heap->len);
+        } else {
+            conn_deliver(w, p, block, NULL, (const uint8_t *)(reply + 1), reply->len);
+        }
+    }
+}

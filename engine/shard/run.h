@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// A batch of requests of one connection: look up, route and prefetch all, then run each where its keys are.
+#pragma once
+
+#include "engine/shard/conn.h"
+
+// Looks the command up and routes it. True: nothing may be parsed behind it before it has run (it may change the session).
+bool run_prepare(struct conn *c, struct item *item);
+// Memory answers in three steps, each a cache miss: the bucket (asked for by run_prepare), the entry it points to (run_prefetch, once
+// the bucket has come), the use. So each step runs PREFETCH_LAG requests behind the one before it, and the misses overlap with parsing
+// and running instead of standing between them.
+#define PREFETCH_LAG 12
+
+static inline void run_prefetch(const struct item *item)
+{
+    if (item->keyspace != NULL)
+        keyspace_prefetch_entry(item->keyspace, item->hash);
+}
+
+// Runs items[0..count) in order; the entries of all but the last PREFETCH_LAG have been asked for; returns how many ran (fewer: the
+// connection was paused, is ending or is closing).
+uint32_t run_batch(struct conn *c, struct item *items, uint32_t count);
+
+// A block of requests of another worker; the answers go into the open block back to it.
+void run_serve(struct worker *w, struct mesh_block *block);
+// A block of answers.
+void run_answers(struct worker *w, struct mesh_block *block);
+
+// One request on this worker's own shards, its reply appended to `out` (parts of fan-outs). `client`: who asked, or NULL.
+void run_here(struct worker *w, struct client *client, const struct command *command, const struct slice *argv, uint32_t argc, uint32_t db,
+              uint8_t protocol, struct buf *out);
+
+// What travels to another worker.
+struct forward {
+    uint32_t target;
+    uint32_t shard; // of the first key, or NO_SHARD
+    uint32_t db;
+    uint16_t command; // position in the table, or FANOUT_...
+    uint8_t protocol;
+    uint32_t argc;
+    const struct slice *argv;
+    struct blob **blobs; // NULL, or by argument: big ones, taken when the request has been written
+    uint32_t blobs_cap;
+};
+// The reply will be delivered to `p`. False: out of memory, nothing was sent.
+bool run_forward(struct worker *w, const struct forward *f, struct pending *p);

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What all workers of one server share: fixed after start but for the atomics. Each worker's statistics are written by it alone
+// and read by anybody (relaxed).
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "engine/shard/options.h"
+#include "engine/store/route.h"
+
+struct buf;
+struct server;
+struct slice;
+struct mesh_rings;
+struct worker;
+
+// What the operating system says of the process.
+struct process_usage {
+    uint64_t resident; // bytes
+    uint64_t resident_peak;
+    uint64_t memory_total; // of the machine
+    uint64_t user_us;      // CPU time of all threads
+    uint64_t system_us;
+};
+
+// What only the program that runs the workers can do; the simulation lacks some or all (NULL).
+struct server_host {
+    void (*stop_requested)(struct server *s); // wakes the main thread; any thread
+    void (*usage)(struct process_usage *out);
+    int (*config_read)(struct server *s, struct buf *out);      // the configuration file; 0 or -errno
+    int (*config_replace)(struct server *s, struct slice text); // durably, whole or not at all
+    void (*loglevel_changed)(struct server *s, int level);      // enum option_loglevel
+    const char *os;                                             // "Linux 6.1.0 x86_64"
+    const char *compiler;                                       // "gcc 12.2.0"
+    const char *allocator;
+    int64_t pid;
+};
+
+struct server {
+    uint32_t worker_count;
+    struct worker **workers;
+    struct route route;
+    struct mesh_rings *rings; // between all workers; made before them, freed after them
+    char run_id[41];
+    int64_t started_wall_ms;
+    uint64_t started_ns;
+    const char *executable;         // absolute path
+    const char *config_file;        // absolute path, "" when none
+    struct options options;         // as of start; each worker has a copy that CONFIG SET changes (worker.h)
+    _Atomic uint32_t connected;     // client connections, against maxclients
+    _Atomic int stop;               // enum server_stop
+    const struct server_host *host; // never NULL
+};
+
+enum server_stop { SERVER_RUNS, SERVER_STOPS, SERVER_STOPS_NOW };

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// One turn of a worker: where everything meets.
+//
+//   completions      accept -> conn,  recv -> session -> batch -> run here | forward,  send -> what follows
+//   mesh             requests of other workers -> run -> answers;  answers to ours -> replies, in order
+//   stalled          connections that had to wait go on
+//   clock            expiry, timeouts, statistics
+//   turn's end       one send per connection, one message per worker, connections that are done are freed
+#include "engine/shard/accept.h"
+#include "engine/shard/conn.h"
+#include "engine/shard/run.h"
+#include "engine/shard/session.h"
+#include "engine/shard/worker.h"
+#include "reactor/clock.h"
+
+#define MAINTAIN_BUDGET  256              // entries of background work in a turn
+#define DRAIN_MAX_NS     (3 * NS_PER_SEC) // for clients to take their last replies when we stop
+#define CRON_CONNS_SHARE 10               // a pass over all connections takes so many ticks
+
+static void on_completion(struct worker *w, const struct completion *done)
+{
+    struct op *op = done->op;
+    switch ((enum op_owner)op->owner) {
+    case OWNER_CONN_RECV:
+        conn_on_recv(container_of(op, struct conn, recv), done);
+        break;
+    case OWNER_CONN_SEND:
+        conn_on_send(container_of(op, struct conn, send), done);
+        break;
+    case OWNER_CONN_CANCEL:
+        break;
+    case OWNER_LISTENER_CANCEL:
+        accept_on_cancelled(container_of(op, struct listener, cancel));
+        break;
+    case OWNER_LISTENER:
+        accept_on_completion(container_of(op, struct listener, op), done);
+        break;
+    }
+}
+
+static void take_mail(struct worker *w, uint32_t peer)
+{
+    for (int i = 0; i < MESH_DRAIN_MAX; i++) {
+        struct mesh_block *b = mesh_take(&w->mesh, peer);
+        if (b == NULL)
+            return;
+        if (b->kind == MESH_REQUESTS)
+            run_serve(w, b);
+        else
+            run_answers(w, b);
+        mesh_block_release(&w->mesh, b);
+    }
+    mesh_remind(&w->mesh, peer);
+}
+
+static void drain_mesh(struct worker *w)
+{
+    for (uint32_t word = 0; word < (w->mesh.count + 63) / 64; word++) {
+        uint64_t peers = mesh_collect(&w->mesh, word);
+        for (; peers != 0; peers &= peers - 1)
+            take_mail(w, word * 64 + (uint32_t)__builtin_ctzll(peers));
+    }
+}
+
+static void resume_stalled(struct worker *w)
+{
+    struct list ready;
+    list_init(&ready);
+    struct list *node;
+    while ((node = list_take_first(&w->stalled)) != NULL)
+        list_append(&ready, node);
+    while ((node = list_take_first(&ready)) != NULL)
+        session_resume(container_of(node, struct conn, stalled));
+}
+
+// ---- clock
+
+static void check_idle(struct worker *w, struct conn *c)
+{
+    bool over = w->options.timeout > 0 && w->now_ms - c->client.last_ms > w->options.timeout * 1000;
+    // A stranger who does not say the password within a minute only holds a descriptor.
+    over |= (c->client.flags & CLIENT_AUTHENTICATED) == 0 && w->now_ms - c->client.created_ms > 60 * 1000;
+    if (!over || c->pending_count > 0)
+        return;
+    w->stats.timeouts_closed++;
+    conn_close(c);
+}
+
+// Some connections each tick, from the list's head to its tail.
+static void check_conns(struct worker *w)
+{
+    uint64_t some = w->stats.clients / CRON_CONNS_SHARE + 1;
+    uint64_t memory = 0;
+    for (uint64_t i = 0; i < some && !list_empty(&w->conns); i++) {
+        struct list *node = list_take_first(&w->conns);
+        struct conn *c = container_of(node, struct conn, link);
+        list_append(&w->conns, node);
+        memory += conn_memory(c);
+        if (conn_unsent(c) > OUTPUT_LOW && list_empty(&c->dirty))
+            list_append(&w->dirty, &c->dirty); // conn_flush looks at the limits
+        check_idle(w, c);
+    }
+    w->stats.client_memory = memory / some * w->stats.clients;
+}
+
+static void tick(struct worker *w)
+{
+    int64_t period = 1000 / w->options.hz;
+    int64_t late = w->now_ms - w->next_cron_ms;
+    if (late < 0 && late > -period * 2)
+        return;
+    w->next_cron_ms = w->now_ms + period;
+    uint64_t ran = w->stats.commands - w->last_commands;
+    w->last_commands = w->stats.commands;
+    uint64_t rate = ran * 1000 / (uint64_t)(late > 0 && late < 60000 ? period + late : period);
+    w->stats.sampled_ops_per_second = (w->stats.sampled_ops_per_second * 3 + rate) / 4;
+    accept_retry(w);
+    check_conns(w);
+    worker_refresh_stats(w);
+    if (w->options.maxmemory > 0)
+        store_make_room(w->store, w->now_ms);
+}
+
+// ---- stopping
+
+static bool has_due(const struct conn *c)
+{
+    return c->pending != NULL || conn_unsent(c) > 0 || session_has_kept(c);
+}
+
+static bool listeners_idle(const struct worker *w)
+{
+    for (uint32_t i = 0; i < w->listener_count; i++)
+        if (w->listeners[i].op.state != OP_IDLE || w->listeners[i].cancel.state != OP_IDLE)
+            return false;
+    return true;
+}
+
+// True when this worker has nothing more to do: no connection anywhere, so nobody will ask it either.
+static bool drained(struct worker *w)
+{
+    int stop = atomic_load_explicit(&w->server->stop, memory_order_relaxed);
+    if (likely(stop == SERVER_RUNS))
+        return false;
+    if (!w->draining) {
+        w->draining = true;
+        w->drain_until_ns = w->reactor->now_ns + DRAIN_MAX_NS;
+        accept_stop(w);
+    }
+    bool now = stop == SERVER_STOPS_NOW || w->reactor->now_ns > w->drain_until_ns;
+    list_for_each_safe (node, &w->conns) {
+        struct conn *c = container_of(node, struct conn, link);
+        if (now || !has_due(c))
+            conn_close(c);
+    }
+    return list_empty(&w->closing) && listeners_idle(w) && atomic_load_explicit(&w->server->connected, memory_order_relaxed) == 0;
+}
+
+// ---- the turn
+
+static uint64_t may_wait_ns(struct worker *w)
+{
+    if (w->maintain_more || !list_empty(&w->stalled) || !list_empty(&w->dirty) || mesh_has_backlog(&w->mesh) || mesh_has_mail(&w->mesh))
+        return 0;
+    int64_t until = w->next_cron_ms;
+    int64_t deadline = store_next_deadline(w->store);
+    if (deadline < until)
+        until = deadline;
+    int64_t ms = until - w->now_ms;
+    if (w->draining || !list_empty(&w->closing))
+        ms = ms < 5 ? ms : 5;
+    return ms <= 0 ? 0 : (uint64_t)ms * NS_PER_MS;
+}
+
+static void end_turn(struct worker *w)
+{
+    struct list *node;
+    while ((node = list_first(&w->dirty)) != NULL)
+        conn_flush(container_of(node, struct conn, dirty));
+    mesh_push(&w->mesh, w->server->workers);
+    list_for_each_safe (closing, &w->closing) {
+        struct conn *c = container_of(closing, struct conn, link);
+        if (c->recv.state == OP_IDLE && c->send.state == OP_IDLE && c->cancel.state == OP_IDLE)
+            conn_free(c);
+    }
+}
+
+bool worker_turn(struct worker *w)
+{
+    const struct completion *done;
+    uint32_t count = reactor_turn(w->reactor, may_wait_ns(w), &done);
+    w->now_ms = w->reactor->wall_ms;
+    // What was sent last turn may still be looked at while this turn's completions are walked; the arena before it is free.
+    w->arena ^= 1;
+    w->arenas[w->arena].used = 0;
+    for (uint32_t i = 0; i < count; i++)
+        on_completion(w, &done[i]);
+    drain_mesh(w);
+    if (unlikely(!list_empty(&w->stalled)))
+        resume_stalled(w);
+    if (w->maintain_more || store_next_deadline(w->store) <= w->now_ms || w->now_ms >= w->next_cron_ms)
+        w->maintain_more = store_maintain(w->store, w->now_ms, MAINTAIN_BUDGET);
+    tick(w);
+    bool stop = drained(w);
+    end_turn(w);
+    return !stop;
+}

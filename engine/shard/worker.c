@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// A worker's making and unmaking, its clock work ten times a second, and what other folders ask of it.
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/shard/conn.h"
+#include "engine/shard/session.h"
+#include "engine/shard/worker.h"
+
+static uint64_t memory_share(const struct server *s, uint64_t bytes)
+{
+    return bytes / s->worker_count;
+}
+
+static int open_store(struct worker *w, uint64_t seed, const struct hash_secret *secret)
+{
+    struct store_options o = {
+        .route = w->route,
+        .worker = w->id,
+        .workers = w->server->worker_count,
+        .databases = (uint32_t)w->options.databases,
+        .memory_max = memory_share(w->server, w->options.maxmemory),
+        .policy = (enum store_policy)w->options.maxmemory_policy,
+        .public_hash = w->options.index_hash != 0,
+        .secret = *secret,
+        .seed = seed,
+        .memory = w->memory,
+    };
+    return store_new(&w->store, &o);
+}
+
+static bool has_mail(void *context)
+{
+    struct worker *w = context;
+    return mesh_has_mail(&w->mesh);
+}
+
+int worker_new(struct worker **out, struct server *server, uint32_t id, struct reactor *reactor, struct memory *memory, uint64_t seed,
+               const struct hash_secret *secret)
+{
+    struct worker *w = aligned_alloc(64, round_up(sizeof *w, 64));
+    if (w == NULL)
+        return -ENOMEM;
+    memset(w, 0, sizeof *w);
+    w->id = id;
+    w->server = server;
+    w->reactor = reactor;
+    w->memory = memory;
+    w->route = server->route;
+    w->now_ms = reactor->wall_ms;
+    w->base_ns = server->started_ns;
+    w->next_client = id + 1;
+    options_copy(&w->options, &server->options);
+    prng_init(&w->prng, seed);
+    list_init(&w->conns);
+    list_init(&w->closing);
+    list_init(&w->dirty);
+    list_init(&w->stalled);
+    int result = mesh_init(&w->mesh, server->rings, id, server->worker_count);
+    if (result == 0)
+        result = open_store(w, prng_next(&w->prng), secret);
+    w->commands = calloc(command_count(), sizeof *w->commands);
+    w->databases = calloc((size_t)w->options.databases, sizeof *w->databases);
+    for (int i = 0; i < 2; i++)
+        w->arenas[i].memory = memory->reserve(memory, TURN_ARENA_SIZE, 4096);
+    if (result == 0 && (w->commands == NULL || w->databases == NULL || w->arenas[0].memory == NULL || w->arenas[1].memory == NULL))
+        result = -ENOMEM;
+    if (result != 0) {
+        worker_free(w);
+        return result;
+    }
+    reactor->pending = has_mail;
+    reactor->pending_context = w;
+    *out = w;
+    return 0;
+}
+
+struct worker *worker_free(struct worker *w)
+{
+    list_for_each_safe (node, &w->conns)
+        conn_close(container_of(node, struct conn, link));
+    list_for_each_safe (node, &w->closing) {
+        struct conn *c = container_of(node, struct conn, link);
+        c->recv.state = c->send.state = c->cancel.state = OP_IDLE; // the reactor has stopped
+        conn_free(c);
+    }
+    for (uint32_t i = 0; i < w->listener_count; i++)
+        reactor_close(w->reactor, w->listeners[i].op.fd);
+    for (int i = 0; i < 2; i++)
+        if (w->arenas[i].memory != NULL)
+            w->memory->release(w->memory, w->arenas[i].memory, TURN_ARENA_SIZE);
+    if (w->store != NULL)
+        store_free(w->store);
+    if (w->scratch != NULL)
+        store_free(w->scratch);
+    for (struct pending *p = w->pending_free, *next; p != NULL; p = next) {
+        next = p->next;
+        free(p);
+    }
+    mesh_deinit(&w->mesh);
+    options_deinit(&w->options);
+    free(w->commands);
+    free(w->databases);
+    free(w);
+    return NULL;
+}
+
+int worker_listen(struct worker *w, int fd, uint8_t flags)
+{
+    if (w->listener_count == WORKER_LISTENERS_MAX)
+        return -ENOSPC;
+    struct listener *l = &w->listeners[w->listener_count++];
+    *l = (struct listener){ .worker = w, .flags = flags };
+    l->op = (struct op){ .kind = OP_ACCEPT, .owner = OWNER_LISTENER, .fd = fd, .fixed_buffer = -1 };
+    reactor_submit(w->reactor, &l->op);
+    return 0;
+}
+
+void worker_apply_options(struct worker *w)
+{
+    store_set_memory_max(w->store, memory_share(w->server, w->options.maxmemory));
+    store_set_policy(w->store, (enum store_policy)w->options.maxmemory_policy);
+    list_for_each (node, &w->conns)
+        session_set_limits(container_of(node, struct conn, link));
+}
+
+void worker_refresh_stats(struct worker *w)
+{
+    struct worker_stats *s = &w->stats;
+    struct keyspace_stats sum = { 0 };
+    uint64_t keys = 0;
+    for (uint32_t shard = w->id; shard < w->route.shards; shard += w->server->worker_count)
+        for (uint32_t db = 0; db < (uint32_t)w->options.databases; db++) {
+            const struct keyspace *ks = store_keyspace(w->store, shard, db);
+            struct keyspace_stats one = keyspace_stats(ks);
+            sum.hits += one.hits;
+            sum.misses += one.misses;
+            sum.expired += one.expired;
+            sum.evicted += one.evicted;
+            keys += keyspace_count(ks);
+        }
+    s->keyspace_hits = sum.hits;
+    s->keyspace_misses = sum.misses;
+    s->expired = sum.expired;
+    s->evicted = sum.evicted;
+    s->keys = keys;
+    s->memory_used = store_memory_used(w->store);
+    s->memory_reserved = store_memory(w->store).reserved;
+    worker_refresh_databases(w);
+}
+
+void worker_each_client(struct worker *w, worker_client_fn *fn, void *context)
+{
+    list_for_each_safe (node, &w->conns)
+        fn(context, &container_of(node, struct conn, link)->client);
+}
+
+void worker_kill_client(struct worker *w, struct client *c, bool after_reply)
+{
+    if (after_reply)
+        c->flags |= CLIENT_CLOSE_AFTER_REPLY;
+    else
+        conn_close(conn_of_client(c));
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// A worker of the server: one reactor, the shards it owns, its connections and its end of the mesh. One thread, or in the
+// simulation one of many that take turns.
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "base/memory.h"
+#include "base/prng.h"
+#include "engine/command/command.h"
+#include "engine/shard/mesh.h"
+#include "engine/shard/options.h"
+#include "engine/shard/server.h"
+#include "engine/store/store.h"
+#include "reactor/reactor.h"
+
+// Written by the worker, read by INFO on any worker with relaxed loads.
+struct worker_stats {
+    uint64_t connections_received;
+    uint64_t connections_rejected;
+    uint64_t commands;
+    uint64_t requests_forwarded; // sent to other workers
+    uint64_t requests_served;    // for other workers
+    uint64_t mesh_messages;      // blocks sent, requests and replies
+    uint64_t mesh_bytes;
+    uint64_t net_in;
+    uint64_t net_out;
+    uint64_t bytes_copied; // input carried over + output moved to the heap
+    uint64_t errors;       // error replies
+    uint64_t rejected_calls;
+    uint64_t protocol_errors;
+    uint64_t output_limit_closed;
+    uint64_t query_limit_closed;
+    uint64_t timeouts_closed;
+    uint64_t accept_errors;
+    uint64_t clients;
+    uint64_t client_memory;
+    uint64_t sampled_ops_per_second; // updated ten times a second
+    uint64_t keys;
+    uint64_t keyspace_hits, keyspace_misses, expired, evicted, memory_used, memory_reserved;
+    uint64_t sends_short; // that the socket did not take at once
+};
+
+// Counts per command, by its position in the table.
+struct command_stats {
+    uint64_t calls;
+    uint64_t rejected; // before it ran: arity, authentication, memory
+    uint64_t failed;   // it ran and answered with an error
+};
+
+#define ERROR_CODES_MAX 64
+
+struct error_stats {
+    char code[16];
+    uint64_t count;
+};
+
+#define WORKER_LISTENERS_MAX 32
+#define NO_SHARD             UINT32_MAX
+#define BATCH_REQUESTS       64
+#define BATCH_ARGS           1024
+
+// One database of all of a worker's shards; INFO keyspace.
+struct database_stats {
+    uint64_t keys;
+    uint64_t deadlines;
+    uint64_t average_ttl_ms;
+};
+
+enum listener_flag {
+    LISTENER_UNIX = 1,
+    LISTENER_SHARED = 2, // other workers accept from the same socket
+};
+
+struct listener {
+    struct op op;
+    struct op cancel;
+    struct worker *worker;
+    uint8_t flags; // enum listener_flag
+    bool paused;   // after EMFILE: armed again by the clock
+};
+
+// Why a request does not run.
+enum refusal { REFUSE_NOT, REFUSE_UNKNOWN, REFUSE_ARITY, REFUSE_AUTH };
+
+// One request of a batch, looked up and routed.
+struct item {
+    struct request request;
+    const struct command *command; // NULL: unknown
+    uint8_t refusal;               // enum refusal
+    struct keyspace *keyspace;
+    uint64_t hash;
+    uint32_t shard;
+    uint32_t worker;
+    uint32_t end; // offset behind its last byte in what was parsed
+    bool spread;  // its keys belong to several workers
+};
+
+// Memory that replies of one turn are written to and sent from; two alternate, because quiet sends of a turn are settled only
+// when the next turn's completions have been walked.
+struct arena_turn {
+    uint8_t *memory;
+    size_t used;
+};
+#define TURN_ARENA_SIZE (1024 * 1024)
+
+struct worker {
+    // Every request.
+    struct reactor *reactor;
+    struct store *store;
+    struct route route;
+    struct prng prng;
+    int64_t now_ms;
+    struct arena_turn arenas[2];
+    uint32_t arena;      // the one in use
+    struct list dirty;   // connections with replies to send
+    struct list stalled; // connections that wait for room in the mesh
+    struct item items[BATCH_REQUESTS];
+    struct slice args[BATCH_ARGS];
+    // Every turn.
+    struct mesh mesh;
+    struct worker_stats stats;
+    struct command_stats *commands; // [command_count()]
+    struct error_stats errors[ERROR_CODES_MAX];
+    // Now and then.
+    uint32_t id;
+    struct server *server;
+    struct options options; // this worker's copy
+    struct memory *memory;
+    struct list conns;
+    struct list closing; // connections shut down whose ops are still in flight
+    uint64_t next_client;
+    int64_t next_cron_ms;
+    uint64_t last_commands;
+    bool maintain_more;
+    bool draining;
+    uint64_t drain_until_ns;
+    struct listener listeners[WORKER_LISTENERS_MAX];
+    uint32_t listener_count;
+    uint64_t accept_complaint_ns;
+    struct pending *pending_free;
+    struct database_stats *databases; // [options.databases]
+    struct worker_stats stats_base;   // counters at CONFIG RESETSTAT: INFO shows what came since
+    struct reactor_stats reactor_base;
+    uint64_t base_ns;      // when that was; at first the worker's beginning
+    struct store *scratch; // of fan-outs that compute over fetched keys
+};
+
+// `reactor` is open and belongs to the calling thread (or to the simulation). Listening descriptors are the worker's from here.
+int worker_new(struct worker **out, struct server *server, uint32_t id, struct reactor *reactor, struct memory *memory, uint64_t seed,
+               const struct hash_secret *secret) warn_unused;
+struct worker *worker_free(struct worker *w);
+// All workers exist before the first turn of any of them.
+int worker_listen(struct worker *w, int fd, uint8_t flags) warn_unused; // enum listener_flag
+
+// One pass over everything. False: told to stop, and drained.
+bool worker_turn(struct worker *w);
+
+// After an option of this worker's copy changed (CONFIG SET): makes it true.
+void worker_apply_options(struct worker *w);
+// Fields that only the owner can compute, refreshed ten times a second and before INFO of the own worker.
+void worker_refresh_stats(struct worker *w);
+
+// Makes `databases` true (info.c); worker_refresh_stats calls it.
+void worker_refresh_databases(struct worker *w);
+
+// Connections of this worker, for CLIENT LIST and KILL.
+typedef void worker_client_fn(void *context, struct client *c);
+void worker_each_client(struct worker *w, worker_client_fn *fn, void *context);
+// Closes at the end of the turn; of the calling client itself after its reply.
+void worker_kill_client(struct worker *w, struct client *c, bool after_reply);

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// A large value on pages of its own. It is filled where it will stay: a connection receives into it, SET hands it to the
+// keyspace, and no byte is copied. It may be made by one worker and given to another with a message.
+//
+// Pins are not atomic: they are taken and dropped by the worker that owns the blob now.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "base/slice.h"
+
+#define BLOB_MIN (64 * 1024) // smaller values live in slab slots
+// Addresses that a blob being received takes at first, at most: pages that no byte has reached cost nothing, moving them does.
+#define BLOB_FIRST (1024 * 1024)
+
+struct blob {
+    struct memory *memory;
+    uint8_t *data;
+    size_t len;    // bytes filled
+    size_t cap;    // bytes of pages reserved
+    uint32_t pins; // readers that must not lose the pages (0 = none beside the owner)
+    bool orphan;   // the owner let go; the last reader frees it
+};
+
+// NULL when out of memory. Capacity grows with what arrives, at most doubling: never in proportion to what was announced.
+struct blob *blob_new(struct memory *m);
+// The owner lets go. Pinned pages live on until the last pin is dropped.
+struct blob *blob_free(struct blob *b);
+// Room for at least one byte and at most `want` behind `len`: returns how much, 0 = out of memory.
+size_t blob_reserve(struct blob *b, size_t want);
+
+// A blob with these bytes, NULL = out of memory.
+struct blob *blob_copy(struct memory *m, struct slice bytes);
+// The same bytes and the same capacity.
+struct blob *blob_clone(const struct blob *b);
+// Sets len; new bytes are zero. Capacity follows in both directions. False = out of memory, unchanged.
+bool blob_set_len(struct blob *b, size_t len) warn_unused;
+// Gives back pages behind len. (Cannot fail: what the system does not take back stays.)
+void blob_trim(struct blob *b);
+
+static inline struct blob *blob_pin(struct blob *b)
+{
+    b->pins++;
+    return b;
+}
+
+static inline void blob_unpin(struct blob *b)
+{
+    assert(b->pins > 0);
+    if (--b->pins == 0 && b->orphan)
+        blob_free(b);
+}

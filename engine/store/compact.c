@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whoever keeps references to entries: the index (changed here), the deadline wheel (gets a new record; the old one says nothing
+// any more), the eviction pool (checks what it holds).
+#include "engine/store/compact.h"
+
+#include <string.h>
+
+#include "engine/store/inside.h"
+
+#define COMPACT_COST 4u
+
+static bool move_entry(struct store *s, uint32_t ref)
+{
+    struct slabs *slabs = &s->world.slabs;
+    const struct entry *e = store_entry(s, ref);
+    int64_t deadline = entry_deadline(e);
+    struct owner o = store_owner(s, ref);
+    if (o.keyspace == NULL || (deadline != ENTRY_NO_DEADLINE && deadline_make_room(&s->deadlines) != 0))
+        return false;
+    uint32_t size = slab_slot_size(slabs, ref);
+    uint32_t moved = slab_take(slabs, SLAB_ENTRY, size);
+    if (moved == 0)
+        return false;
+    memcpy(store_entry(s, moved), e, size);
+    o.spot.bucket->refs[o.spot.slot] = moved;
+    if (deadline != ENTRY_NO_DEADLINE) {
+        entry_write_deadline(store_entry(s, moved), deadline); // without the wheel's mark
+        deadline_add(&s->deadlines, moved, deadline);
+    }
+    slab_give(slabs, ref);
+    return true;
+}
+
+bool compact_some(struct store *s, uint32_t *budget)
+{
+    struct slabs *slabs = &s->world.slabs;
+    while (*budget > 0) {
+        if (!slab_drain_begin(slabs))
+            return false;
+        uint32_t ref = slab_drain_next(slabs);
+        *budget -= *budget < COMPACT_COST ? *budget : COMPACT_COST;
+        if (ref != 0 && !move_entry(s, ref))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of this folder know of a keyspace and of the store around it. Nobody else includes it.
+#pragma once
+
+#include "engine/store/deadline.h"
+#include "engine/store/evict.h"
+#include "engine/store/index.h"
+#include "engine/store/keyspace.h"
+#include "engine/store/store.h"
+
+struct keyspace {
+    struct index index;
+    struct store *store;
+    uint64_t deadline_count;
+    uint64_t deadline_sum; // of all deadlines, modulo 2^64: their mean is exact as long as it is asked from nearby
+    struct keyspace_stats stats;
+};
+static_assert(sizeof(struct keyspace) < 256, "16 databases times many shards, most of them empty");
+
+struct store {
+    struct index_world world; // slabs and how entries hash
+    struct deadlines deadlines;
+    struct store_options options;
+    bool has_recency;          // the policy keeps something in entries
+    struct directory *garbage; // cleared keyspaces, freed in pieces
+    uint64_t blob_bytes;       // owned by entries
+    uint64_t blob_count;
+    int64_t charged; // others' bytes
+    int64_t now_ms;  // of the last call that said so
+    struct prng prng;
+    struct evict_pool pool;
+    uint32_t local_shards;
+    struct keyspace **places; // [local shard][database]; store_swap exchanges the pointers
+    struct keyspace *keyspaces;
+};
+
+// A bijection (the finalizer of MurmurHash3, Appleby): the public hash still names the same key.
+static inline uint64_t store_mix(uint64_t h)
+{
+    h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
+    h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
+    return h ^ h >> 33;
+}
+
+// Releases the slot with what it points to.
+void store_release_entry(struct store *s, uint32_t ref);
+void store_own_blob(struct store *s, const struct blob *b);
+void store_disown_blob(struct store *s, const struct blob *b);
+// An index that is empty or given up goes to be freed.
+void store_discard_index(struct store *s, struct index *ix);
+// Whose is this entry? `keyspace` NULL: nobody's, it belongs to something that was cleared.
+struct owner {
+    struct keyspace *keyspace;
+    uint64_t hash;
+    struct spot spot;
+};
+struct owner store_owner(struct store *s, uint32_t ref);
+
+static inline struct entry *store_entry(const struct store *s, uint32_t ref)
+{
+    return arena_at(&s->world.slabs.arena, ref);
+}
+
+static inline uint32_t store_ref(const struct store *s, const struct entry *e)
+{
+    return arena_ref(&s->world.slabs.arena, e);
+}
+
+// Removes an entry that is in the index at `spot`.
+void keyspace_remove_spot(struct keyspace *ks, uint64_t hash, struct spot spot);

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// The keys of one database of one shard: index + slab slots + deadlines. One thread; no clock, no system call.
+//
+// Every function that takes a key takes its index hash too (keyspace_hash), so that a pipeline can hash and prefetch all its
+// keys before any of them runs. `now_ms` is the turn's wall clock: an entry whose deadline is <= now is never seen.
+#pragma once
+
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "base/prng.h"
+#include "base/slice.h"
+#include "engine/store/blob.h"
+#include "engine/store/entry.h"
+
+struct keyspace;
+struct store;
+
+uint64_t keyspace_hash(const struct keyspace *ks, struct slice key);
+
+// Two steps, each for all keys of a batch before the next step: the bucket's line, then the lines of the entry it points to.
+void keyspace_prefetch(const struct keyspace *ks, uint64_t hash);
+void keyspace_prefetch_entry(const struct keyspace *ks, uint64_t hash);
+
+// NULL: not there, or expired (then it is removed and counted). Notes the access for eviction.
+struct entry *keyspace_find(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms);
+// The same without touching recency and without removing (OBJECT, SCAN, DEBUG).
+struct entry *keyspace_peek(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms);
+
+#define KEYSPACE_KEEP_DEADLINE INT64_C(-2)
+
+// Sets the whole value, new or old key in one probe. `deadline_ms`: Unix ms, ENTRY_NO_DEADLINE or KEYSPACE_KEEP_DEADLINE.
+// `value` may be a view of memory that this call does not move (never of the same keyspace). NULL = out of memory, nothing changed.
+struct entry *keyspace_set(struct keyspace *ks, struct slice key, uint64_t hash, enum entry_type type, struct slice value,
+                           int64_t deadline_ms, int64_t now_ms);
+// Uninitialised value of `len` bytes, to be filled by the caller before anything else happens.
+struct entry *keyspace_set_len(struct keyspace *ks, struct slice key, uint64_t hash, enum entry_type type, size_t len, int64_t deadline_ms,
+                               int64_t now_ms);
+// Takes the blob (also when it fails).
+struct entry *keyspace_set_blob(struct keyspace *ks, struct slice key, uint64_t hash, enum entry_type type, struct blob *value,
+                                int64_t deadline_ms, int64_t now_ms);
+// Changes the value's length; bytes up to the smaller length stay, new ones are zero. NULL = out of memory, entry unchanged.
+// Repeated growth by a little is amortised: the slot keeps some room.
+struct entry *keyspace_resize(struct keyspace *ks, struct entry *e, size_t len);
+// The entry may move. NULL = out of memory, unchanged. ENTRY_NO_DEADLINE removes it.
+struct entry *keyspace_set_deadline(struct keyspace *ks, struct entry *e, int64_t deadline_ms);
+
+bool keyspace_delete(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms); // true: it was there and alive
+void keyspace_remove(struct keyspace *ks, struct entry *e);
+
+uint64_t keyspace_count(const struct keyspace *ks);
+uint64_t keyspace_deadline_count(const struct keyspace *ks);
+int64_t keyspace_average_ttl_ms(const struct keyspace *ks, int64_t now_ms); // estimate for INFO; 0 when none
+
+// Visits entries in hash order from `cursor` (0 = begin) until at least `count` buckets' worth were visited; returns the cursor
+// to go on with, 0 = done. Only the upper 48 bits of order are used: cursors fit 48 bits. Guarantee as Redis' SCAN: a key that is
+// there from begin to end is visited at least once, whatever grows meanwhile. `visit` must not change the keyspace.
+typedef void keyspace_visit_fn(void *context, struct entry *e);
+uint64_t keyspace_scan(struct keyspace *ks, uint64_t cursor, uint32_t count, int64_t now_ms, keyspace_visit_fn *visit, void *context);
+
+// A key drawn uniformly (nearly), NULL when there is none alive.
+struct entry *keyspace_random(struct keyspace *ks, struct prng *prng, int64_t now_ms);
+
+// Forgets all keys. The memory goes back in pieces: store_maintain does it.
+void keyspace_clear(struct keyspace *ks);
+
+// Counters since start.
+struct keyspace_stats {
+    uint64_t hits, misses, expired, evicted;
+};
+struct keyspace_stats keyspace_stats(const struct keyspace *ks);

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/store/compact.h"
+#include "engine/store/inside.h"
+
+#define EVICT_MAX          128 // entries a call: a limit that was lowered is reached step by step
+#define KEEP_FREE_GRANULES 32  // 2 MiB and a 64th of all stay at hand, the rest goes back to the system
+
+static uint64_t entry_hash(const void *context, const struct entry *e)
+{
+    const struct store *s = context;
+    return keyspace_hash(&s->keyspaces[0], entry_key(e));
+}
+
+static int keyspaces_new(struct store *s)
+{
+    const struct store_options *o = &s->options;
+    uint32_t shards = o->route.shards;
+    s->local_shards = o->worker < shards ? (shards - o->worker + o->workers - 1) / o->workers : 0;
+    size_t count = (size_t)s->local_shards * o->databases;
+    // One more than needed: hashing goes through the first, whatever this worker owns.
+    s->keyspaces = calloc(count + 1, sizeof *s->keyspaces);
+    s->places = calloc(count + 1, sizeof *s->places);
+    if (s->keyspaces == NULL || s->places == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i <= count; i++) {
+        s->keyspaces[i].store = s;
+        s->places[i] = &s->keyspaces[i];
+    }
+    return 0;
+}
+
+int store_new(struct store **out, const struct store_options *options)
+{
+    assert(options->workers > 0 && options->worker < options->workers && options->databases > 0);
+    struct store *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return -ENOMEM;
+    s->options = *options;
+    int failed = keyspaces_new(s);
+    if (failed == 0)
+        failed = slabs_init(&s->world.slabs, options->memory);
+    if (failed != 0) {
+        free(s->keyspaces);
+        free(s->places);
+        free(s);
+        return failed;
+    }
+    s->world.hash = entry_hash;
+    s->world.hash_context = s;
+    deadlines_init(&s->deadlines, &s->world.slabs);
+    prng_init(&s->prng, options->seed);
+    store_set_policy(s, options->policy);
+    *out = s;
+    return 0;
+}
+
+static size_t keyspace_total(const struct store *s)
+{
+    return (size_t)s->local_shards * s->options.databases;
+}
+
+// Entries.
+
+void store_own_blob(struct store *s, const struct blob *b)
+{
+    s->blob_bytes += b->cap;
+    s->blob_count++;
+}
+
+void store_disown_blob(struct store *s, const struct blob *b)
+{
+    if (b == NULL)
+        return;
+    s->blob_bytes -= b->cap;
+    s->blob_count--;
+}
+
+void store_release_entry(struct store *s, uint32_t ref)
+{
+    const struct entry *e = store_entry(s, ref);
+    if (unlikely(entry_form(e) == ENTRY_OUTSIDE)) {
+        struct blob *value = entry_blob(e), *key = entry_key_blob(e);
+        store_disown_blob(s, value);
+        store_disown_blob(s, key);
+        blob_free(value);
+        blob_free(key);
+    }
+    slab_give(&s->world.slabs, ref);
+}
+
+static void release_entry(void *context, uint32_t ref)
+{
+    store_release_entry(context, ref);
+}
+
+void store_discard_index(struct store *s, struct index *ix)
+{
+    struct directory *d = index_detach(ix);
+    if (d == NULL)
+        return;
+    d->next = s->garbage;
+    s->garbage = d;
+}
+
+static bool free_garbage(struct store *s, uint32_t *budget)
+{
+    while (s->garbage != NULL && *budget > 0) {
+        struct directory *d = s->garbage, *next = d->next;
+        if (index_free_some(&s->world, d, budget, release_entry, s))
+            s->garbage = next;
+    }
+    return s->garbage != NULL;
+}
+
+struct store *store_free(struct store *s)
+{
+    if (s == NULL)
+        return NULL;
+    for (size_t i = 0; i < keyspace_total(s); i++)
+        keyspace_clear(&s->keyspaces[i]);
+    // Slots go with the arena; pages outside it are found through their entries.
+    uint32_t budget = UINT32_MAX;
+    while (s->blob_count + s->world.directory_bytes > 0 && free_garbage(s, &budget))
+        budget = UINT32_MAX;
+    slabs_deinit(&s->world.slabs);
+    free(s->keyspaces);
+    free(s->places);
+    free(s);
+    return NULL;
+}
+
+// Keyspaces
+
+struct keyspace *store_keyspace(struct store *s, uint32_t shard, uint32_t db)
+{
+    assert(shard < s->options.route.shards && db < s->options.databases);
+    uint32_t workers = s->options.workers;
+    if (workers == 1)
+        return s->places[(size_t)shard * s->options.databases + db];
+    if (shard % workers != s->options.worker)
+        return NULL;
+    return s->places[(size_t)(shard / workers) * s->options.databases + db];
+}
+
+uint32_t store_databases(const struct store *s)
+{
+    return s->options.databases;
+}
+
+void store_swap(struct store *s, uint32_t db_a, uint32_t db_b)
+{
+    assert(db_a < s->options.databases && db_b < s->options.databases);
+    for (uint32_t i = 0; i < s->local_shards; i++) {
+        struct keyspace **row = &s->places[(size_t)i * s->options.databases];
+        struct keyspace *a = row[db_a];
+        row[db_a] = row[db_b];
+        row[db_b] = a;
+    }
+}
+
+// Memory
+
+static uint64_t index_bytes(const struct store *s)
+{
+    return s->world.slabs.used[SLAB_INDEX] + s->world.directory_bytes;
+}
+
+uint64_t store_memory_used(const struct store *s)
+{
+    int64_t used = (int64_t)(s->world.slabs.used[SLAB_ENTRY] + index_bytes(s) + s->blob_bytes + deadline_bytes(&s->deadlines)) + s->charged;
+    return used > 0 ? (uint64_t)used : 0;
+}
+
+struct store_memory store_memory(const struct store *s)
+{
+    const struct slabs *slabs = &s->world.slabs;
+    uint64_t held = 0, used = 0;
+    for (int i = 0; i < SLAB_KINDS; i++) {
+        held += slabs->held[i];
+        used += slabs->used[i];
+    }
+    return (struct store_memory){
+        .reserved = (uint64_t)slabs->arena.touched_count * ARENA_GRANULE + s->world.directory_bytes + s->blob_bytes,
+        .entries = slabs->used[SLAB_ENTRY],
+        .index = index_bytes(s),
+        .blobs = s->blob_bytes,
+        .deadlines = deadline_bytes(&s->deadlines),
+        .free_slots = held - used,
+    };
+}
+
+void store_set_memory_max(struct store *s, uint64_t bytes)
+{
+    s->options.memory_max = bytes;
+}
+
+void store_charge(struct store *s, int64_t bytes)
+{
+    s->charged += bytes;
+}
+
+void store_set_policy(struct store *s, enum store_policy policy)
+{
+    s->options.policy = policy;
+    s->has_recency = evict_policy_has_recency(policy);
+    s->pool.count = 0;
+}
+
+static bool over_limit(const struct store *s)
+{
+    return s->options.memory_max != 0 && store_memory_used(s) > s->options.memory_max;
+}
+
+// At most `budget` evictions; what was cleared goes before anything alive does. False: nothing more may go.
+static bool evict_some(struct store *s, int64_t now_ms, uint32_t *budget)
+{
+    while (over_limit(s) && *budget > 0) {
+        if (s->garbage != NULL) {
+            (void)free_garbage(s, budget);
+            continue;
+        }
+        if (!evict_one(s, now_ms))
+            return false;
+        --*budget;
+    }
+    return true;
+}
+
+bool store_make_room(struct store *s, int64_t now_ms)
+{
+    s->now_ms = now_ms;
+    uint32_t budget = EVICT_MAX;
+    return evict_some(s, now_ms, &budget);
+}
+
+// Maintenance
+
+struct owner store_owner(struct store *s, uint32_t ref)
+{
+    const struct entry *e = store_entry(s, ref);
+    struct owner o = { .hash = entry_hash(s, e) };
+    uint32_t shard = route_shard(&s->options.route, entry_key(e));
+    for (uint32_t db = 0; db < s->options.databases; db++) {
+        struct keyspace *ks = store_keyspace(s, shard, db);
+        if (ks == NULL || ks->index.count == 0)
+            continue;
+        o.spot = index_find_ref(&s->world, &ks->index, o.hash, ref);
+        if (o.spot.bucket == NULL)
+            continue;
+        o.keyspace = ks;
+        break;
+    }
+    return o;
+}
+
+static bool expire(void *context, uint32_t ref)
+{
+    struct owner o = store_owner(context, ref);
+    if (o.keyspace == NULL)
+        return false;
+    keyspace_remove_spot(o.keyspace, o.hash, o.spot);
+    o.keyspace->stats.expired++;
+    return true;
+}
+
+bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
+{
+    s->now_ms = now_ms;
+    bool more = deadline_advance(&s->deadlines, now_ms, &budget, expire, s);
+    if (budget > 0 && free_garbage(s, &budget))
+        more = true;
+    if (budget > 0 && s->garbage == NULL && deadline_sweep(&s->deadlines, &budget))
+        more = true;
+    if (budget > 0 && over_limit(s) && evict_some(s, now_ms, &budget) && over_limit(s))
+        more = true;
+    if (budget > 0 && s->garbage == NULL && compact_some(s, &budget))
+        more = true;
+    if (arena_discard(&s->world.slabs.arena, KEEP_FREE_GRANULES + s->world.slabs.arena.taken_count / 64))
+        more = true;
+    return more || s->garbage != NULL;
+}
+
+int64_t store_next_deadline(const struct store *s)
+{
+    return deadline_next(&s->deadlines);
+}

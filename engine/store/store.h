@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// All that one worker owns: an arena and, for each of its shards, the databases. Shard s belongs to worker s mod W.
+#pragma once
+
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "engine/store/keyspace.h"
+#include "engine/store/route.h"
+
+enum store_policy { // maxmemory-policy, by Redis' names
+    STORE_NOEVICTION,
+    STORE_ALLKEYS_LRU,
+    STORE_ALLKEYS_LFU,
+    STORE_ALLKEYS_RANDOM,
+    STORE_VOLATILE_LRU,
+    STORE_VOLATILE_LFU,
+    STORE_VOLATILE_RANDOM,
+    STORE_VOLATILE_TTL,
+    STORE_POLICIES,
+};
+
+struct store_options {
+    struct route route;  // shard count and mode
+    uint32_t worker;     // this worker's number
+    uint32_t workers;    // W
+    uint32_t databases;  // per shard
+    uint64_t memory_max; // this worker's share of maxmemory, 0 = none
+    enum store_policy policy;
+    bool public_hash; // index-hash public
+    struct hash_secret secret;
+    uint64_t seed; // of the store's own choices
+    struct memory *memory;
+};
+
+struct store;
+
+int store_new(struct store **out, const struct store_options *options) warn_unused;
+struct store *store_free(struct store *s);
+
+// The keyspace of a shard; NULL when the shard belongs to another worker.
+struct keyspace *store_keyspace(struct store *s, uint32_t shard, uint32_t db);
+uint32_t store_databases(const struct store *s);
+void store_swap(struct store *s, uint32_t db_a, uint32_t db_b);
+
+// Bytes that count against maxmemory: slots in use of entries, index and deadlines, large values, what was charged. (Slots and not
+// their pages: what DEL frees counts at once. Compaction keeps free slots near 7 %, store_memory().reserved says what is held.)
+uint64_t store_memory_used(const struct store *s);
+void store_set_memory_max(struct store *s, uint64_t bytes);
+void store_set_policy(struct store *s, enum store_policy policy);
+// Others' bytes that count too (buffers of connections): the store evicts for them as for its own.
+void store_charge(struct store *s, int64_t bytes);
+// Evicts until under the limit or nothing may be evicted; at most some hundred entries a call, the rest is for later calls and for
+// store_maintain. False: over the limit, and nothing may go.
+bool store_make_room(struct store *s, int64_t now_ms);
+
+// A slice of background work: expired entries, cleared keyspaces, eviction left over, compaction, pages for the system. At most about
+// `budget` entries are touched. Returns true while there is more to do at once.
+bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget);
+// When maintain wants to run next for deadlines (Unix ms), INT64_MAX = never.
+int64_t store_next_deadline(const struct store *s);
+
+struct store_memory {
+    uint64_t reserved; // pages taken from the system
+    uint64_t entries;  // bytes of slots in use
+    uint64_t index;
+    uint64_t blobs;
+    uint64_t deadlines;
+    uint64_t free_slots; // bytes of slots not in use
+};
+struct store_memory store_memory(const struct store *s);

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where pages come from: the door between those who need memory in bulk (the store, I/O buffers) and those who may ask the
+// kernel for it (reactor/memory.c) or pretend to (tests, the simulation, an embedding program).
+#pragma once
+
+#include <stddef.h>
+
+struct memory {
+    // Zeroed pages, aligned to `align` (a power of two >= 4096); NULL when there are none. Untouched pages cost nothing.
+    void *(*reserve)(struct memory *m, size_t size, size_t align);
+    // Grows or shrinks without copying where it can; contents up to the smaller size stay; NULL leaves the old area as it is.
+    void *(*resize)(struct memory *m, void *area, size_t old_size, size_t new_size);
+    // Gives the pages back to the system but keeps the addresses; they read as zero afterwards.
+    void (*discard)(struct memory *m, void *area, size_t size);
+    void (*release)(struct memory *m, void *area, size_t size);
+};

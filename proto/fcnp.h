@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// FCNP v2 requests, the binary protocol: a frame becomes the argv of the RESP command that does the same, so that one command
+// layer serves both. Format: the FCNP specification, sections 1, 2 and 4; fcnp.def has a line an opcode.
+//
+//   offset 0 magic 0xFA | 1 version 2 | 2 opcode | 3 flags | 4 body_len u32 | 8 body: routing prefix as the flags say, then operands
+//
+// Valid: (1) no other flag than the three; (2) 8 + body_len <= frame_max; (3) the operands fill the body exactly.
+// A header is judged as soon as its bytes are here, a body when it is whole; nothing is allocated for a declared length or count
+// beyond what the bytes present can hold. Without state between calls: a cut frame is simply given again with more bytes.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "base/slice.h"
+#include "proto/number.h"
+#include "proto/request.h"
+
+#define FCNP_MAGIC       0xFA
+#define FCNP_REPLY_MAGIC 0xFB
+#define FCNP_VERSION     2
+#define FCNP_HEADER      8
+
+enum fcnp_flag { FCNP_HASH = 1, FCNP_SHARD = 2, FCNP_TAG = 4 };
+
+enum fcnp_opcode {
+#define FCNP_OP(number, name, word, subword, wire, order, reply) FCNP_##name = (number),
+#include "proto/fcnp.def"
+#undef FCNP_OP
+};
+
+// How fcnp_reply_end turns the command's reply into a frame.
+enum fcnp_shape {
+    FCNP_PLAIN,   // by the type of the reply
+    FCNP_SECONDS, // milliseconds become seconds, rounded up
+    FCNP_RESP2,   // a Value that holds the RESP2 text
+};
+
+enum fcnp_result {
+    FCNP_PARTIAL = 0,
+    FCNP_READY = 1,
+    FCNP_UNSUPPORTED = 2, // a whole frame of an opcode that does not exist: answer FCNP_ERROR_UNSUPPORTED, go on
+    // -EPROTO: parser->error says why. Nothing more may be parsed. -ENOMEM: no memory for argv.
+};
+
+extern const char FCNP_ERROR_UNSUPPORTED[]; // ERR unsupported command
+
+struct fcnp_limits {
+    uint64_t frame_max; // header and body (512 MiB + 8)
+    uint32_t args_max;  // of the resulting argv
+};
+
+struct fcnp_request {
+    struct request rq; // HELLO's version is argv[1] and must not change the protocol
+    uint8_t opcode;    // enum fcnp_opcode
+    uint8_t flags;     // which of the next three were sent
+    uint8_t shape;     // enum fcnp_shape
+    bool bare;         // GET without key bytes (argc 1): the entry is named by key_hash, key_tag and key_len
+    uint32_t route_shard;
+    uint32_t key_len;
+    uint64_t key_hash;
+    uint64_t key_tag;
+};
+
+// Zero-initialised but for its limits = ready.
+struct fcnp {
+    struct fcnp_limits limits;
+    struct slice *argv; // heap; for requests with more arguments than the caller's array
+    uint32_t argv_cap;
+    char numbers[2][NUMBER_TEXT_MAX]; // operands that RESP has as text
+    char error[96];
+};
+
+void fcnp_init(struct fcnp *p, const struct fcnp_limits *limits);
+void fcnp_deinit(struct fcnp *p);
+
+// On FCNP_READY and FCNP_UNSUPPORTED *used is the length of the frame. The request's slices are views of `frame`, of constant words
+// and of the parser's numbers, valid until the next call.
+int fcnp_parse(struct fcnp *p, struct slice frame, struct slice *argv, uint32_t argv_max, struct fcnp_request *out,
+               size_t *used) warn_unused;
+
+// Bytes of the frame that begins here, 0 while its header is cut: how much a receiver may want to make room for as bytes arrive.
+uint64_t fcnp_frame_len(struct slice frame);

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a seed draws before its history begins.
+#pragma once
+
+#include "test/sim/client.h"
+#include "test/sim/world.h"
+
+struct knobs {
+    uint32_t workers, shards, clients, databases;
+    uint32_t starve_permille; // of scheduling decisions: one worker gets no turn for a while
+    uint64_t tick_ns;         // a step takes up to so long
+    bool stop_early;          // told to stop while clients are busy
+    uint64_t maxmemory;       // bytes; 0 = none
+    uint32_t policy;          // enum store_policy
+    uint32_t memory_fails;    // permille: pages are not to be had; replies are then only counted, not compared
+    struct world_knobs world;
+    struct workload_knobs workload;
+};
+
+void knobs_draw(struct knobs *k, uint64_t seed);
+void knobs_print(const struct knobs *k);

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// One seed's history: a server of several workers and its clients in a simulated world, from the first connection to the last byte
+// of memory given back.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "test/sim/world.h"
+
+struct sim_options {
+    uint64_t seed;
+    uint64_t steps; // of the busy phase at most; 0 = until every client has done its share
+    bool verbose;
+    enum world_bug bug;
+    bool wrong_counter; // the checker's book of the counters is off by one: it must notice
+};
+
+struct sim_result {
+    char failure[512]; // "" = good
+    uint64_t trace;
+    uint64_t steps;
+    uint64_t virtual_ms;
+    uint64_t commands;
+    bool bug_struck;
+};
+
+void sim_run(const struct sim_options *options, struct sim_result *out);

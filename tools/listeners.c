@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/listeners.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "reactor/net.h"
+#include "tools/service.h"
+
+static int printf_like(3, 4) fail(char *error, int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error, LISTENERS_ERROR_MAX, format, args);
+    va_end(args);
+    return code;
+}
+
+static void add_name(struct listeners *l, const char *name)
+{
+    size_t used = strlen(l->names);
+    snprintf(l->names + used, sizeof l->names - used, "%s%s", used == 0 ? "" : ", ", name);
+}
+
+static void add_socket_name(struct listeners *l, int fd)
+{
+    char name[NET_NAME_MAX];
+    net_local_name(fd, name, sizeof name);
+    add_name(l, name);
+}
+
+static int next_slot(struct listeners *l, char *error)
+{
+    if (l->count == LISTENERS_MAX)
+        return fail(error, -E2BIG, "more than %d addresses to listen on", LISTENERS_MAX);
+    for (uint32_t w = 0; w < l->workers; w++)
+        listeners_of(l, w)[l->count].fd = -1;
+    return (int)l->count++;
+}
+
+// One socket for all workers: each gets a descriptor. Takes `fd`.
+static int share(struct listeners *l, int fd, bool is_unix, char *error)
+{
+    uint8_t flags = (is_unix ? LISTENER_UNIX : 0) | (l->workers > 1 ? LISTENER_SHARED : 0);
+    int slot = next_slot(l, error);
+    if (slot < 0) {
+        close(fd);
+        return slot;
+    }
+    add_socket_name(l, fd);
+    listeners_of(l, 0)[slot] = (struct listening){ .fd = fd, .flags = flags };
+    for (uint32_t w = 1; w < l->workers; w++) {
+        int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (copy < 0)
+            return fail(error, -errno, "cannot give every worker a listening descriptor: %s", strerror(errno));
+        listeners_of(l, w)[slot] = (struct listening){ .fd = copy, .flags = flags };
+    }
+    return 0;
+}
+
+// With SO_REUSEPORT a second server would quietly share the port of a first one: ask without it whether the port is free.
+static int port_is_free(const char *host, uint16_t port, int backlog)
+{
+    int fd = net_listen_tcp(host, port, backlog, false);
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
+}
+
+static int open_tcp(struct listeners *l, const struct options *o, const char *host, bool optional, char *error)
+{
+    uint16_t port = (uint16_t)o->port;
+    int rc = port_is_free(host, port, (int)o->tcp_backlog);
+    if (optional && (rc == -EADDRNOTAVAIL || rc == -EAFNOSUPPORT))
+        return 0;
+    if (rc == -EINVAL)
+        return fail(error, rc, "bind: '%s' is no IPv4 or IPv6 address", host);
+    if (rc < 0)
+        return fail(error, rc, "cannot listen on %s port %u: %s", host, port, strerror(-rc));
+    int slot = next_slot(l, error);
+    if (slot < 0)
+        return slot;
+    for (uint32_t w = 0; w < l->workers; w++) {
+        int fd = net_listen_tcp(host, port, (int)o->tcp_backlog, true);
+        if (fd < 0)
+            return fail(error, fd, "cannot listen on %s port %u: %s", host, port, strerror(-fd));
+        if (w == 0)
+            add_socket_name(l, fd);
+        listeners_of(l, w)[slot] = (struct listening){ .fd = fd };
+    }
+    return 0;
+}
+
+static const char *host_of(const char *word)
+{
+    if (strcmp(word, "*") == 0)
+        return "0.0.0.0";
+    return strcmp(word, "::*") == 0 ? "::" : word;
+}
+
+static int open_addresses(struct listeners *l, const struct options *o, char *error)
+{
+    char *addresses = strdup(o->bind), *rest = NULL;
+    int rc = addresses == NULL ? fail(error, -ENOMEM, "out of memory") : 0;
+    for (char *word = rc < 0 ? NULL : strtok_r(addresses, " ", &rest); word != NULL && rc == 0; word = strtok_r(NULL, " ", &rest)) {
+        bool optional = word[0] == '-';
+        rc = open_tcp(l, o, host_of(word + optional), optional, error);
+    }
+    free(addresses);
+    return rc;
+}
+
+static unsigned default_mode(void)
+{
+    mode_t mask = umask(0);
+    umask(mask);
+    return 0777 & ~(unsigned)mask;
+}
+
+static int open_unix(struct listeners *l, const struct options *o, char *error)
+{
+    unsigned mode = o->unixsocketperm == 0 ? default_mode() : (unsigned)o->unixsocketperm;
+    int fd = net_listen_unix(o->unixsocket, mode, (int)o->tcp_backlog);
+    if (fd < 0)
+        return fail(error, fd, "cannot listen on unix socket %s: %s", o->unixsocket, strerror(-fd));
+    l->unix_path = realpath(o->unixsocket, NULL);
+    return share(l, fd, true, error);
+}
+
+static bool is_loopback(const struct sockaddr_storage *a)
+{
+    if (a->ss_family == AF_INET)
+        return (ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24) == 127;
+    return a->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
+}
+
+static int take_handed_over(struct listeners *l, const struct options *o, int fd, char *error)
+{
+    struct sockaddr_storage a = { 0 };
+    socklen_t len = sizeof a;
+    int listening = 0;
+    socklen_t size = sizeof listening;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || !listening ||
+        getsockname(fd, (struct sockaddr *)&a, &len) != 0)
+        return fail(error, -ENOTSOCK, "descriptor %d that the service manager handed over is no listening socket", fd);
+    bool is_unix = a.ss_family == AF_UNIX;
+    if (!is_unix && !is_loopback(&a) && o->requirepass[0] == '\0' && o->protected_mode)
+        return fail(error, -EPERM, "%s", OPTIONS_EXPOSED);
+    if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
+        return fail(error, -errno, "descriptor %d: %s", fd, strerror(errno));
+    return share(l, fd, is_unix, error);
+}
+
+static int open_all(struct listeners *l, const struct options *o, char *error)
+{
+    uint32_t handed_over = service_sockets();
+    int rc = 0;
+    for (uint32_t i = 0; i < handed_over && rc == 0; i++)
+        rc = take_handed_over(l, o, SERVICE_FDS_FIRST + (int)i, error);
+    if (handed_over > 0)
+        return rc;
+    if (o->port != 0)
+        rc = open_addresses(l, o, error);
+    if (rc == 0 && o->unixsocket[0] != '\0')
+        rc = open_unix(l, o, error);
+    if (rc == 0 && l->count == 0)
+        return fail(error, -EINVAL, "nothing to listen on: no port, no address and no unixsocket");
+    return rc;
+}
+
+int listeners_open(struct listeners *l, const struct options *o, uint32_t workers, char error[LISTENERS_ERROR_MAX])
+{
+    *l = (struct listeners){ .workers = workers };
+    l->sockets = calloc((size_t)workers * LISTENERS_MAX, sizeof *l->sockets);
+    if (l->sockets == NULL)
+        return fail(error, -ENOMEM, "out of memory");
+    int rc = open_all(l, o, error);
+    if (rc < 0)
+        listeners_close(l);
+    return rc;
+}
+
+void listeners_close(struct listeners *l)
+{
+    for (uint32_t w = 0; l->sockets != NULL && w < l->workers; w++)
+        for (uint32_t i = 0; i < l->count; i++)
+            if (listeners_of(l, w)[i].fd >= 0)
+                close(listeners_of(l, w)[i].fd);
+    free(l->sockets);
+    l->sockets = NULL;
+    if (l->unix_path != NULL)
+        unlink(l->unix_path);
+    free(l->unix_path);
+    l->unix_path = NULL;
+}

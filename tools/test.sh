@@ -1,0 +1,166 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing, builds every variant and runs everything; the last line says "N passed, N failed".
+#   tools/test.sh                 all stages
+#   tools/test.sh --quick         without sanitizers and fuzzing
+#   tools/test.sh --only NAME     one stage (or several, separated by commas)
+# Stages: gcc clang check sim server compat asan tsan fuzz
+set -u
+cd "$(dirname "$0")/.." || exit 1
+unset MAKEFLAGS
+export LC_ALL=C.UTF-8
+
+quick= only=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) quick=1 ;;
+    --only) only=,${2:?--only needs a stage}, && shift ;;
+    *) echo "test.sh: unknown option $1 (--quick, --only NAME)" >&2 && exit 2 ;;
+    esac
+    shift
+done
+
+logs=$PWD/build-logs
+rm -rf "$logs"
+mkdir -p "$logs"
+export SKERRY_TEST_LOGS=$logs
+passed=0 failed=0
+fuzz_seconds=${FUZZ_SECONDS:-20}
+
+# Adds the last "N passed, N failed" of a stage's log; a stage that ended without one has failed once.
+count() { # NAME STATUS START
+    local log=$logs/$1.log line p f
+    line=$(grep -aE '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+    read -r p _ f _ <<<"${line:-0 passed, 0 failed}"
+    if [ "$2" -ne 0 ] && [ "$f" -eq 0 ]; then
+        f=1
+        tail -n 30 "$log" | sed 's/^/    /'
+    else
+        grep -aE '^(FAIL|SKIP)|^    ' "$log" | head -n 200
+    fi
+    passed=$((passed + p)) failed=$((failed + f))
+    printf '%-8s %s passed, %s failed (%s s)\n' "$1" "$p" "$f" "$((SECONDS - $3))"
+}
+
+wanted() {
+    if [ -n "$only" ]; then
+        [[ $only == *,$1,* ]]
+        return
+    fi
+    if [ -n "$quick" ]; then
+        case $1 in asan | tsan | fuzz)
+            echo "SKIP $1: --quick"
+            return 1
+            ;;
+        esac
+    fi
+}
+
+stage() { # NAME COMMAND...
+    local name=$1 start=$SECONDS status=0
+    wanted "$name" || return 0
+    "stage_$name" >"$logs/$name.log" 2>&1 </dev/null || status=$?
+    count "$name" "$status" "$start"
+}
+
+build() { # FOLDER COMPILER OPTIONS...
+    local folder=$1 compiler=$2
+    shift 2
+    if [ ! -f "$folder/build.ninja" ]; then
+        CC=$compiler meson setup "$folder" "$@" || return 1
+    else
+        meson configure "$folder" "$@" || return 1
+    fi
+    ninja -C "$folder" || return 1
+}
+
+run_suites() { # FOLDER SECONDS-FACTOR SUITES...
+    local folder=$1 factor=$2 suite
+    shift 2
+    local arguments=()
+    for suite in "$@"; do arguments+=(--suite "$suite"); done
+    rm -f "$folder/meson-logs/testlog.json"
+    timeout -k 10 600 meson test -C "$folder" --no-rebuild -t "$factor" "${arguments[@]}"
+    python3 test/check/tally.py "$folder/meson-logs/testlog.json"
+}
+
+# Several parts of one stage: runs each, adds their last lines up.
+together() { # COMMAND... separated by "--"
+    local status=0 sum_p=0 sum_f=0 part=() word line p f out
+    for word in "$@" --; do
+        if [ "$word" != -- ]; then
+            part+=("$word")
+            continue
+        fi
+        out=$(mktemp)
+        if "${part[@]}" >"$out" 2>&1; then :; else status=1; fi
+        cat "$out"
+        line=$(grep -aE '^[0-9]+ passed, [0-9]+ failed$' "$out" | tail -n 1)
+        rm -f "$out"
+        [ -n "$line" ] || line="0 passed, 1 failed"
+        read -r p _ f _ <<<"$line"
+        sum_p=$((sum_p + p)) sum_f=$((sum_f + f)) part=()
+    done
+    echo "$sum_p passed, $sum_f failed"
+    return "$status"
+}
+
+server_tests() { # FOLDER OPTIONS...
+    local folder=$1
+    shift
+    timeout -k 10 400 python3 test/server/run.py --build "$folder" -j 2 "$@"
+}
+
+stage_gcc() {
+    build build gcc --buildtype=release -Db_lto=true -Dwerror=true && run_suites build 1 unit
+}
+
+stage_clang() {
+    build build-clang clang --buildtype=release -Dwerror=true && run_suites build-clang 1 unit
+}
+
+stage_check() {
+    build build-clang clang --buildtype=release -Dwerror=true && run_suites build-clang 1 check
+}
+
+stage_sim() {
+    build build gcc --buildtype=release -Db_lto=true -Dwerror=true && run_suites build 1 sim
+}
+
+stage_server() {
+    build build gcc --buildtype=release -Db_lto=true -Dwerror=true && server_tests build
+}
+
+stage_compat() {
+    build build gcc --buildtype=release -Db_lto=true -Dwerror=true && timeout -k 10 300 python3 test/compat/run.py --build build
+}
+
+stage_asan() {
+    build build-asan gcc --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Daudit=true -Dwerror=false || return 1
+    export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_leaks=1 SKERRY_TEST_SLOW=4
+    together run_suites build-asan 4 unit sim -- server_tests build-asan --workers 2 --shards 8
+}
+
+stage_tsan() {
+    build build-tsan clang --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Daudit=true -Dwerror=false || return 1
+    export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1:SKERRY_TEST_SLOW=4
+    together run_suites build-tsan 4 unit -- server_tests build-tsan --workers 2 --shards 2 -k pipeline,commands,stream
+}
+
+stage_fuzz() {
+    build build-fuzz clang --buildtype=debugoptimized -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false -Daudit=true \
+        -Dc_args=-fsanitize=fuzzer-no-link -Dwerror=false || return 1
+    python3 test/fuzz/run.py build-fuzz "$fuzz_seconds"
+}
+
+if ! sh tools/install-deps.sh test; then
+    echo "test.sh: could not install what the tests need"
+    echo "0 passed, 1 failed"
+    exit 1
+fi
+for name in gcc clang check sim server compat asan tsan fuzz; do
+    stage "$name"
+done
+echo "logs are in build-logs/; all took $SECONDS s"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
