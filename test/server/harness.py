@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-SLOW = float(os.environ.get("SKERRY_TEST_SLOW", "1"))  # sanitizer builds: how much longer everything may take
+SLOW = float(os.environ.get("SKERRY_TEST_SLOW", "3"))  # patience: how much longer than on an idle machine everything may take
 
 
 class Failure(Exception):
@@ -27,6 +27,8 @@ class Skip(Exception):
 def check(condition, message):
     if not condition:
         raise Failure(message)
+
+CRASHES = 0  # servers that did not end well: never a question of patience
 
 
 def short(value):
@@ -386,6 +388,9 @@ class Server:
                 crashed = True
         text = self.log()
         complaint = re.search(r"^.*(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed).*$", text, re.M)
+        if crashed or complaint:
+            global CRASHES
+            CRASHES += 1
         if failed or crashed or complaint:
             keep = os.environ.get("SKERRY_TEST_LOGS")
             if keep:

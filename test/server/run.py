@@ -111,27 +111,43 @@ class Cell:
             harness.check_equal(c.call("PING"), "PONG", "PING after the test")
         return None
 
-    def run(self, t):
-        start = time.monotonic()
+    def attempt(self, t):
+        """What is wrong, or None."""
         signal.signal(signal.SIGALRM, alarm)
         signal.alarm(max(1, int(t.seconds * harness.SLOW)))
-        error = None
         try:
             if t.skerry_only and self.config.stand_in:
                 raise harness.Skip("speaks of skerryd's own options")
             self.run_with_server(t)
-        except harness.Skip as why:
-            signal.alarm(0)
-            self.skipped[f"{t.name}: {why}"] = self.skipped.get(f"{t.name}: {why}", 0) + 1
-            return
+            return None
         except TooLong as late:
-            error = f"{last_line_of_test(late)}: not done after {int(t.seconds * harness.SLOW)} s"
+            return f"{last_line_of_test(late)}: not done after {int(t.seconds * harness.SLOW)} s"
         except harness.Failure as why:
-            error = f"{last_line_of_test(why)}: {why}"
+            return f"{last_line_of_test(why)}: {why}"
+        except harness.Skip:
+            raise
         except Exception as why:  # what a dying server does to its clients
-            error = f"{last_line_of_test(why)}: {type(why).__name__}: {why}"
+            return f"{last_line_of_test(why)}: {type(why).__name__}: {why}"
         finally:
             signal.alarm(0)
+
+    def run(self, t):
+        """A failure gets one more look on a fresh server, and is shown either way: the machine may have stood still. A server that
+        crashed gets none."""
+        start, crashes, failures = time.monotonic(), harness.CRASHES, self.failed
+        try:
+            error = self.attempt(t)
+            if error is not None:
+                self.forget_shared(t)
+                if harness.CRASHES == crashes and self.failed == failures:
+                    first, error = error, self.attempt(t)
+                    if error is None:
+                        self.say(f"UNSTEADY [{self.config}] {t.name}: " + " ".join(first.split()))
+                    else:
+                        self.forget_shared(t)
+        except harness.Skip as why:
+            self.skipped[f"{t.name}: {why}"] = self.skipped.get(f"{t.name}: {why}", 0) + 1
+            return
         took = time.monotonic() - start
         if error is None:
             self.passed += 1
@@ -140,6 +156,8 @@ class Cell:
             return
         self.failed += 1
         self.say(f"FAIL [{self.config}] {t.name}: " + " ".join(error.split()))
+
+    def forget_shared(self, t):
         if not t.own and t.args is None:
             self.drop_shared(failed=True)
 

@@ -155,7 +155,7 @@ static void randomness_and_clocks_move(void)
     uint64_t a = clock_now_ns();
     struct clock_pair pair = { 0 };
     int64_t wall = clock_pair_wall_ms(&pair, a), now = clock_wall_ms();
-    check(wall <= now && wall > now - 1000);
+    check(wall <= now && wall > now - 60 * 1000);
     check(clock_now_ns() >= a);
 }
 

@@ -8,8 +8,6 @@
 #include "reactor/clock.h"
 #include "reactor/net.h"
 
-#define PATIENCE_NS (5 * NS_PER_SEC)
-
 struct world world;
 
 static const char *const WITHOUT[] = { "multishot-accept", "multishot-recv", "buffer-ring",  "registered-ring",

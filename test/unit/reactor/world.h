@@ -6,10 +6,13 @@
 #include <stdint.h>
 
 #include "base/test.h"
+#include "reactor/clock.h"
 #include "reactor/reactor.h"
 
 #define SEEN_MAX  20000
 #define BYTES_MAX (8u << 20)
+// How long anything may take that must happen: the machine may stand still for a while.
+#define PATIENCE_NS (60 * NS_PER_SEC)
 
 struct seen {
     struct op *op;
