@@ -36,8 +36,8 @@ void entry_plan(struct entry_plan *plan, bool outside)
     size_t body = plan->key_len + plan->value_len;
     if (outside || plan->value_len >= BLOB_MIN || plan->key_len > ENTRY_KEY_INLINE || body + extra + 5 > SLAB_SLOT_MAX)
         plan->form = ENTRY_OUTSIDE;
-    else if (plan->key_len > 255)
-        plan->form = ENTRY_LONG;
+    else if (plan->key_len > 255 || plan->key_len + ENTRY_LENGTHS_LEN[ENTRY_SHORT] < SLAB_LIMBO)
+        plan->form = ENTRY_LONG; // header and key are at least what a slot in limbo overwrites
     else
         plan->form = plan->value_len > 255 ? ENTRY_MEDIUM : ENTRY_SHORT;
     plan->head_len = ENTRY_LENGTHS_LEN[plan->form] + extra;

@@ -13,7 +13,7 @@
 //   7          has recency
 //
 //   form       lengths                            for
-//   SHORT      key u8, value u8                   header of 3 bytes
+//   SHORT      key u8, value u8                   header of 3 bytes; key of two bytes or more (SLAB_LIMBO)
 //   MEDIUM     key u8, value u16
 //   LONG       key u16, value u16                 all that fits a slot
 //   OUTSIDE    key u32, value's blob pointer      the key in the slot, or a blob pointer when it is longer than ENTRY_KEY_INLINE

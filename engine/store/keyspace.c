@@ -101,6 +101,36 @@ struct entry *keyspace_find(struct keyspace *ks, struct slice key, uint64_t hash
     return e;
 }
 
+struct entry *keyspace_find_at(struct keyspace *ks, struct slice key, uint64_t hash, struct keyspace_clock *clock)
+{
+    struct spot spot = index_find(&ks->store->world, &ks->index, hash, key);
+    if (spot.bucket == NULL) {
+        ks->stats.misses++;
+        return NULL;
+    }
+    struct entry *e = spot_entry(ks, spot);
+    if (unlikely((e->head & ENTRY_HEAD_DEADLINE) != 0) || unlikely(ks->store->has_recency))
+        return keyspace_find(ks, key, hash, clock->now_ms(clock));
+    ks->stats.hits++;
+    return e;
+}
+
+struct keyspace_pin keyspace_pin(struct keyspace *ks, struct entry *e)
+{
+    struct blob *b = entry_blob(e);
+    if (b != NULL)
+        return (struct keyspace_pin){ .blob = blob_pin(b) };
+    return (struct keyspace_pin){ .side = slab_pin(&ks->store->world.slabs) };
+}
+
+void keyspace_unpin(struct keyspace *ks, struct keyspace_pin pin)
+{
+    if (pin.blob != NULL)
+        blob_unpin(pin.blob);
+    else
+        slab_unpin(&ks->store->world.slabs, pin.side);
+}
+
 struct entry *keyspace_peek(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms)
 {
     struct spot spot = index_find(&ks->store->world, &ks->index, hash, key);
@@ -151,9 +181,9 @@ static void find_old(struct keyspace *ks, struct change *c, int64_t *deadline_ms
 
 static bool fits_in_place(const struct keyspace *ks, const struct change *c, uint32_t classes)
 {
-    if (c->old_ref == 0 || c->plan.form == ENTRY_OUTSIDE)
-        return false;
     const struct store *s = ks->store;
+    if (c->old_ref == 0 || c->plan.form == ENTRY_OUTSIDE || slab_pinned(&s->world.slabs))
+        return false;
     if (entry_form(store_entry(s, c->old_ref)) == ENTRY_OUTSIDE)
         return false;
     uint32_t have = slab_page(&s->world.slabs, c->old_ref)->class;

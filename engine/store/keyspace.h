@@ -24,6 +24,11 @@ void keyspace_prefetch_entry(const struct keyspace *ks, uint64_t hash);
 
 // NULL: not there, or expired (then it is removed and counted). Notes the access for eviction.
 struct entry *keyspace_find(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms);
+// The same for callers whose clock has a price: it is read only when the answer depends on it.
+struct keyspace_clock {
+    int64_t (*now_ms)(struct keyspace_clock *clock);
+};
+struct entry *keyspace_find_at(struct keyspace *ks, struct slice key, uint64_t hash, struct keyspace_clock *clock);
 // The same without touching recency and without removing (OBJECT, SCAN, DEBUG).
 struct entry *keyspace_peek(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms);
 
@@ -44,6 +49,15 @@ struct entry *keyspace_set_blob(struct keyspace *ks, struct slice key, uint64_t 
 struct entry *keyspace_resize(struct keyspace *ks, struct entry *e, size_t len);
 // The entry may move. NULL = out of memory, unchanged. ENTRY_NO_DEADLINE removes it.
 struct entry *keyspace_set_deadline(struct keyspace *ks, struct entry *e, int64_t deadline_ms);
+
+// The value's bytes stay where they are, unchanged, until the pin is given back, whatever becomes of the entry. Memory held back by
+// pins does not count as used: hold them briefly. Pins are taken and given back where the keyspace is used: nothing is atomic.
+struct keyspace_pin {
+    struct blob *blob; // NULL: in a slot
+    uint8_t side;
+};
+struct keyspace_pin keyspace_pin(struct keyspace *ks, struct entry *e);
+void keyspace_unpin(struct keyspace *ks, struct keyspace_pin pin);
 
 bool keyspace_delete(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms); // true: it was there and alive
 void keyspace_remove(struct keyspace *ks, struct entry *e);

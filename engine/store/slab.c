@@ -4,6 +4,7 @@
 #include "engine/store/slab.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/bytes.h"
 
@@ -106,7 +107,7 @@ static uint32_t slot_number(const struct slabs *s, const struct slab_class *c, u
     return (uint32_t)((uint64_t)units * c->slot_inverse >> 32);
 }
 
-void slab_give(struct slabs *s, uint32_t ref)
+static void give(struct slabs *s, uint32_t ref)
 {
     uint32_t run = arena_lead(&s->arena, arena_granule_of(&s->arena, ref));
     struct page *p = &s->arena.pages[run];
@@ -116,7 +117,6 @@ void slab_give(struct slabs *s, uint32_t ref)
     uint8_t *slot = arena_at(&s->arena, ref);
     assert(p->state == PAGE_TAKEN && p->used > 0 && number < p->fresh);
     assert(slot == (uint8_t *)arena_granule_at(&s->arena, run) + (size_t)number * c->size);
-    s->used[kind] -= c->size;
     if (p->used == p->capacity && !p->draining)
         partial_push(s, c, run);
     p->used--;
@@ -133,6 +133,61 @@ void slab_give(struct slabs *s, uint32_t ref)
     c->slabs--;
     s->held[kind] -= ARENA_GRANULE << c->order;
     arena_give(&s->arena, run);
+}
+
+void slab_give(struct slabs *s, uint32_t ref)
+{
+    const struct page *p = slab_page(s, ref);
+    s->used[p->kind] -= s->classes[p->kind][p->class].size;
+    if (likely(!slab_pinned(s)) || p->kind != SLAB_ENTRY) {
+        give(s, ref);
+        return;
+    }
+    uint8_t *slot = arena_at(&s->arena, ref);
+    assert((slot[0] & SLAB_FREE_MARK) != SLAB_FREE_MARK);
+    slot[0] = SLAB_FREE_MARK;
+    store_u32(slot + 1, s->limbo[s->side]);
+    s->limbo[s->side] = ref;
+}
+
+// Pins
+
+uint8_t slab_pin(struct slabs *s)
+{
+    // The other side has no readers, so it holds nothing back (slab_unpin): those who come now need not wait for what is in limbo.
+    if (s->limbo[s->side] != 0 && s->pins[s->side ^ 1] == 0)
+        s->side ^= 1;
+    s->pins[s->side]++;
+    return s->side;
+}
+
+static void give_limbo(struct slabs *s, uint8_t side)
+{
+    for (uint32_t ref = s->limbo[side]; ref != 0;) {
+        uint8_t *slot = arena_at(&s->arena, ref);
+        uint32_t next = load_u32(slot + 1);
+        if (SKERRY_AUDIT)
+            memset(slot + SLAB_LIMBO, 0xdd, slab_slot_size(s, ref) - SLAB_LIMBO);
+        give(s, ref);
+        ref = next;
+    }
+    s->limbo[side] = 0;
+}
+
+void slab_unpin(struct slabs *s, uint8_t side)
+{
+    assert(s->pins[side] > 0);
+    if (--s->pins[side] > 0)
+        return;
+    uint8_t other = side ^ 1;
+    if (s->pins[other] == 0) {
+        give_limbo(s, 0);
+        give_limbo(s, 1);
+    } else if (side != s->side) {
+        // Readers of the current side came after the change of sides: what was given back before it, none of them sees.
+        give_limbo(s, side);
+        s->side = side;
+    }
 }
 
 bool slab_is_entry(const struct slabs *s, uint32_t ref)

@@ -23,6 +23,7 @@ enum slab_kind { SLAB_ENTRY, SLAB_INDEX, SLAB_DEADLINE, SLAB_KINDS };
 #define SLAB_PLAIN_SIZES 32u
 #define SLAB_EXTRA       64u
 #define SLAB_SIZES       88u
+#define SLAB_LIMBO       5u   // the mark and a reference
 #define SLAB_FREE_MARK   0x07 // low three bits of a freed slot's first byte; no entry type has this value
 
 struct slab_class {
@@ -43,6 +44,10 @@ struct slabs {
     uint32_t drain;            // the slab whose entries move away, ARENA_NONE = none
     uint32_t drain_slot;
     bool drain_goes_on; // begun at DRAIN_BEGIN, goes on to DRAIN_END
+    // Readers of bytes in slots, see slab_pin.
+    uint8_t side; // of new pins
+    uint32_t pins[2];
+    uint32_t limbo[2]; // slots given back while pinned, linked through themselves
 };
 
 int slabs_init(struct slabs *s, struct memory *m) warn_unused;
@@ -51,6 +56,19 @@ void slabs_deinit(struct slabs *s);
 // 0 = out of memory.
 uint32_t slab_take(struct slabs *s, enum slab_kind kind, size_t size);
 void slab_give(struct slabs *s, uint32_t ref);
+
+// While anybody pins, what is in entries' slots stays readable behind its first SLAB_LIMBO bytes: slots given back count as free at
+// once, but nobody gets them before the readers that may see them have let go. Readers are of two sides, and new ones join the
+// current side; when the other side's last reader leaves, that side's slots are given back and the sides change. So readers that
+// follow each other without a pause hold back no more than what was given back during two of their lifetimes.
+uint8_t slab_pin(struct slabs *s);
+void slab_unpin(struct slabs *s, uint8_t side);
+
+static inline bool slab_pinned(const struct slabs *s)
+{
+    return unlikely((s->pins[0] | s->pins[1]) != 0);
+}
+
 // The reference is that of a slot in use that holds an entry. For references that may have outlived their slot.
 bool slab_is_entry(const struct slabs *s, uint32_t ref);
 
