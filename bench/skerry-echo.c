@@ -7,6 +7,7 @@
 // receives nothing, so a client that never reads costs at most what one turn had brought.
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/slice.h"
+#include "reactor/feature_names.h"
 #include "reactor/memory.h"
 #include "reactor/net.h"
 #include "reactor/reactor.h"
@@ -63,11 +65,14 @@ struct echo_options {
     const char *unix_path;
 };
 
-static volatile sig_atomic_t stopped;
+static volatile sig_atomic_t stopped, asked;
 
 static void on_signal(int number)
 {
-    stopped = 1;
+    if (number == SIGUSR1)
+        asked = 1;
+    else
+        stopped = 1;
 }
 
 static struct conn *conn_of(struct op *op)
@@ -300,6 +305,16 @@ static void accept_again(struct echo *e)
     }
 }
 
+static void print_counters(const struct reactor_stats *s)
+{
+    printf("turns=%" PRIu64 ",longest_turn_us=%" PRIu64 ",enters=%" PRIu64 ",ops=%" PRIu64 ",sqes=%" PRIu64 ",cqes=%" PRIu64, s->turns,
+           s->longest_turn_ns / 1000, s->enters, s->ops, s->sqes, s->cqes);
+    printf(",syscalls=%" PRIu64 ",sleeps=%" PRIu64 ",received=%" PRIu64 ",sent=%" PRIu64 ",buffers_exhausted=%" PRIu64 ",overflows=%" PRIu64
+           "\n",
+           s->syscalls, s->sleeps, s->recv_bytes, s->send_bytes, s->buffers_empty, s->overflows);
+    fflush(stdout);
+}
+
 static void serve(struct echo *e)
 {
     while (!stopped) {
@@ -316,6 +331,10 @@ static void serve(struct echo *e)
                 on_completion(e, &done[i]);
         send_all(e);
         accept_again(e);
+        if (asked) {
+            asked = 0;
+            print_counters(&e->reactor->stats);
+        }
     }
 }
 
@@ -354,11 +373,7 @@ static int run(const struct echo_options *o)
            o->port);
     fflush(stdout);
     serve(&e);
-    const struct reactor_stats *s = &e.reactor->stats;
-    printf("turns %llu syscalls %llu enters %llu sleeps %llu received %llu sent %llu empty %llu overflows %llu\n",
-           (unsigned long long)s->turns, (unsigned long long)s->syscalls, (unsigned long long)s->enters, (unsigned long long)s->sleeps,
-           (unsigned long long)s->recv_bytes, (unsigned long long)s->send_bytes, (unsigned long long)s->buffers_empty,
-           (unsigned long long)s->overflows);
+    print_counters(&e.reactor->stats);
     return 0;
 }
 
@@ -371,24 +386,25 @@ static int backend_named(const char *name)
     return -1;
 }
 
-// In the order of enum reactor_feature.
-static uint32_t feature_named(const char *name)
+static bool features_take(struct echo_options *o, const char *names)
 {
-    static const char *const NAMES[] = { "multishot-accept", "multishot-recv", "buffer-ring",  "registered-ring",
-                                         "fixed-buffers",    "defer-taskrun",  "batched-enter" };
-    for (uint32_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
-        if (strcmp(name, NAMES[i]) == 0)
-            return UINT32_C(1) << i;
-    return 0;
+    struct slice unknown;
+    uint32_t without;
+    if (feature_names_parse(slice_cstr(names), &without, &unknown) < 0)
+        return false;
+    o->reactor.features &= ~without;
+    return true;
 }
 
 static void usage(void)
 {
     puts("usage: skerry-echo [--port P] [--unix PATH] [--io auto|uring|epoll] [--cpu N] [--spin-us N]\n"
-         "                   [--buffers N] [--buffer-size BYTES] [--off FEATURE]...\n\n"
+         "                   [--buffers N] [--buffer-size BYTES] [--io-without NAMES] [--busy-poll]\n\n"
          "Sends back whatever arrives. The physical limit for a server on this machine.\n\n"
-         "  --off   multishot-accept, multishot-recv, buffer-ring, registered-ring, fixed-buffers, defer-taskrun or batched-enter:\n"
-         "          what io_uring shall do without");
+         "  --io-without   what io_uring shall do without: multishot-accept, multishot-recv, provided-buffers, registered-ring,\n"
+         "                 defer-taskrun, coop-taskrun, batching (separated by commas)\n"
+         "  --busy-poll    never sleep\n\n"
+         "SIGUSR1 prints the reactor's counters; so does the end.");
 }
 
 static bool option_take(struct echo_options *o, int option, const char *value)
@@ -416,8 +432,10 @@ static bool option_take(struct echo_options *o, int option, const char *value)
         o->reactor.buffer_size = (uint32_t)atoi(value);
         return true;
     case 'o':
-        o->reactor.features &= ~feature_named(value);
-        return feature_named(value) != 0;
+        return features_take(o, value);
+    case 'y':
+        o->reactor.busy_poll = true;
+        return true;
     default:
         return false;
     }
@@ -426,11 +444,17 @@ static bool option_take(struct echo_options *o, int option, const char *value)
 int main(int argc, char **argv)
 {
     static const struct option OPTIONS[] = {
-        { "port", required_argument, NULL, 'p' },    { "unix", required_argument, NULL, 'u' },
-        { "io", required_argument, NULL, 'i' },      { "cpu", required_argument, NULL, 'c' },
-        { "spin-us", required_argument, NULL, 's' }, { "buffers", required_argument, NULL, 'b' },
-        { "off", required_argument, NULL, 'o' },     { "buffer-size", required_argument, NULL, 'z' },
-        { "help", no_argument, NULL, 'h' },          { 0 },
+        { "port", required_argument, NULL, 'p' },
+        { "unix", required_argument, NULL, 'u' },
+        { "io", required_argument, NULL, 'i' },
+        { "cpu", required_argument, NULL, 'c' },
+        { "spin-us", required_argument, NULL, 's' },
+        { "buffers", required_argument, NULL, 'b' },
+        { "io-without", required_argument, NULL, 'o' },
+        { "busy-poll", no_argument, NULL, 'y' },
+        { "buffer-size", required_argument, NULL, 'z' },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
     };
     struct echo_options o = { .reactor = { .features = REACTOR_FEATURES_ALL, .spin_us = 20, .cpu = -1, .buffers = 64 } };
     for (int option; (option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
@@ -445,5 +469,6 @@ int main(int argc, char **argv)
     struct sigaction action = { .sa_handler = on_signal };
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
     return run(&o);
 }

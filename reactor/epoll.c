@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "reactor/napi.h"
+
 #define BUFFERS_DEFAULT     256
 #define BUFFERS_MAX_DEFAULT 4096
 #define BUFFERS_MAX         32768
@@ -34,6 +36,7 @@ static int wait_events(struct epoll *e, uint64_t wait_ns)
         n = epoll_wait(e->fd, e->events, EPOLL_EVENTS_MAX, (int)((wait_ns + NS_PER_MS - 1) / NS_PER_MS));
     }
     e->event_count = n > 0 ? n : 0;
+    e->reactor.stats.cqes += (uint64_t)e->event_count;
     return n < 0 ? -errno : 0;
 }
 
@@ -221,6 +224,8 @@ int epoll_open(struct reactor **out, const struct reactor_options *options, cons
     }
     epoll_files_init(&e->files, &e->reactor);
     e->busy_poll = options->busy_poll;
+    if (e->busy_poll)
+        (void)!napi_poll_epoll(e->fd);
     e->reactor.now_ns = clock_now_ns();
     e->reactor.wall_ms = clock_wall_ms();
     *out = &e->reactor;

@@ -98,6 +98,8 @@ struct reactor_stats {
     uint64_t syscalls; // all system calls of the data path, enters included
     uint64_t ops;      // submitted
     uint64_t completions;
+    uint64_t sqes;          // io_uring: entries that the kernel took
+    uint64_t cqes;          // io_uring: entries that it gave; epoll: events
     uint64_t buffers_empty; // times that a receive found no buffer
     uint64_t overflows;     // completion queue overflows
     uint64_t recv_bytes;
@@ -110,8 +112,8 @@ struct reactor_stats {
 
 enum reactor_backend { REACTOR_AUTO, REACTOR_URING, REACTOR_EPOLL };
 
-// What io_uring may use; all on by default, switched off one at a time by the laboratory. A feature that the kernel lacks is
-// off by probing, whatever is asked.
+// What io_uring may use; all on by default, switched off one at a time by the laboratory (reactor/feature_names.h has the names). A
+// feature that the kernel lacks is off by probing, whatever is asked.
 enum reactor_feature {
     REACTOR_MULTISHOT_ACCEPT = 1 << 0,
     REACTOR_MULTISHOT_RECV = 1 << 1,
@@ -119,8 +121,9 @@ enum reactor_feature {
     REACTOR_REGISTERED_RING = 1 << 3,
     REACTOR_FIXED_BUFFERS = 1 << 4,
     REACTOR_DEFER_TASKRUN = 1 << 5,
-    REACTOR_BATCHED_ENTER = 1 << 6,
-    REACTOR_FEATURES_ALL = (1 << 7) - 1,
+    REACTOR_BATCHED_ENTER = 1 << 6, // off: a system call for every submission entry
+    REACTOR_COOP_TASKRUN = 1 << 7,  // where there is no DEFER_TASKRUN; without both the kernel interrupts us as it likes
+    REACTOR_FEATURES_ALL = (1 << 8) - 1,
 };
 
 struct reactor_options {
@@ -134,7 +137,7 @@ struct reactor_options {
     uint32_t spin_us;      // longest spin before sleeping; 0 = none
     int cpu;               // for messages and NUMA binding of buffers; -1 = not pinned
     struct memory *memory; // of the buffers; NULL = plain pages
-    bool busy_poll;        // epoll: never sleep
+    bool busy_poll;        // never sleep: look for work until the wait is over, and have the kernel poll network cards too
 };
 
 struct reactor;

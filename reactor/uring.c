@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "reactor/napi.h"
+
 // With DEFER_TASKRUN completions come only inside enter; the flag says when it is worth entering.
 static bool work_is_waiting(const struct uring *u)
 {
@@ -55,10 +57,25 @@ static void sleep_until(struct uring *u, uint64_t deadline_ns)
         submit_and_take(u);
 }
 
+// Where completions appear only inside enter, the kernel's flag says when to go there; else they are simply seen.
+static void poll_busily(struct uring *u, uint64_t deadline_ns)
+{
+    struct reactor *r = &u->reactor;
+    do {
+        uring_prepare(u);
+        if (uring_unsubmitted(u) > 0 || work_is_waiting(u))
+            submit_and_take(u);
+    } while (u->done.count == 0 && !wait_pending(r) && clock_now_ns() < deadline_ns);
+}
+
 static void wait(struct uring *u, uint64_t wait_ns, bool spin)
 {
     struct reactor *r = &u->reactor;
     uint64_t start = wait_begin(r);
+    if (u->busy_poll) {
+        poll_busily(u, start + wait_ns);
+        return;
+    }
     uring_prepare(u);
     if (spin) {
         submit_and_take(u);
@@ -79,9 +96,9 @@ static uint32_t uring_turn(struct reactor *r, uint64_t wait_ns, const struct com
     uring_buffers_publish(u);
     uring_prepare(u);
     bool may_wait = wait_ns > 0 && u->done.count == 0;
-    bool spin = may_wait && wait_wants_spin(&u->wait);
+    bool spin = may_wait && !u->busy_poll && wait_wants_spin(&u->wait);
     // Without a spin before it, submitting and sleeping are one system call.
-    if (!may_wait || spin || work_is_waiting(u))
+    if (!may_wait || spin || u->busy_poll || work_is_waiting(u))
         submit_and_take(u);
     bool waits = may_wait && u->done.count == 0;
     if (waits)
@@ -156,6 +173,9 @@ static int open_parts(struct uring *u, const struct reactor_options *options, co
         goto close_wait;
     }
     uring_trial(u);
+    u->busy_poll = options->busy_poll;
+    if (u->busy_poll)
+        (void)!napi_poll_uring(u->ring.ring_fd);
     return 0;
 
 close_wait:

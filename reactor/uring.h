@@ -3,6 +3,7 @@
 //
 //   feature                                    found out by                       without it
 //   SINGLE_ISSUER, DEFER_TASKRUN    (6.0, 6.1) setup: -EINVAL                     COOP_TASKRUN, then no flag
+//   busy polling of network cards        (6.9) asking for it                      polling our own queue alone
 //   multishot accept                    (5.19) trying it (uring_trial.c)          one-shot, submitted again by us
 //   provided buffer ring                (5.19) registering it                     poll, then recv(2) into a buffer of the pool
 //   multishot receive                    (6.0) trying it                          one-shot with a provided buffer
@@ -26,9 +27,11 @@ struct uring {
     struct io_uring_sqe *sqes;
     uint32_t sq_tail; // ours; the kernel learns of it in uring_enter
     uint32_t sq_mask;
-    bool setup_defer;  // completions appear only inside io_uring_enter
+    bool setup_defer; // completions appear only inside io_uring_enter
+    bool setup_coop;
     bool setup_flag;   // IORING_SQ_TASKRUN tells that there are some
     bool skip_success; // IOSQE_CQE_SKIP_SUCCESS is known
+    bool busy_poll;
     bool wake_armed;
     bool woken;
     struct completions done;

@@ -162,6 +162,10 @@ static void complete_op(struct uring *u, struct op *op, int32_t result, uint32_t
         complete_cancel(u, op, result);
         break;
     case OP_RECV_INTO:
+        u->reactor.stats.recv_bytes += result > 0 ? (uint32_t)result : 0;
+        sanitize_show(op->data, op->len);
+        uring_finish(u, op, result);
+        break;
     case OP_READ:
         sanitize_show(op->data, op->len);
         uring_finish(u, op, result);
@@ -197,6 +201,7 @@ static void drain_once(struct uring *u)
     uint32_t head = *cq->khead;
     const uint32_t tail = __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE);
     const uint32_t before = u->done.count;
+    u->reactor.stats.cqes += tail - head;
     while (head != tail)
         complete(u, &cq->cqes[head++ & mask]);
     __atomic_store_n(cq->khead, head, __ATOMIC_RELEASE);

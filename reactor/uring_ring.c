@@ -37,6 +37,7 @@ static int setup(struct uring *u, uint32_t flags, uint32_t entries, uint32_t com
     if (err < 0)
         return err;
     u->setup_defer = (flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+    u->setup_coop = (flags & IORING_SETUP_COOP_TASKRUN) != 0;
     u->setup_flag = (flags & IORING_SETUP_TASKRUN_FLAG) != 0;
     u->skip_success = (p.features & IORING_FEAT_CQE_SKIP) != 0;
     if ((p.features & (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG)) == (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG))
@@ -48,9 +49,12 @@ static int setup(struct uring *u, uint32_t flags, uint32_t entries, uint32_t com
 static int setup_any_flags(struct uring *u, uint32_t features, uint32_t entries, uint32_t completions)
 {
     int err = -EINVAL;
-    size_t first = features & REACTOR_DEFER_TASKRUN ? 0 : 1;
-    for (size_t i = first; i < sizeof SETUP_STEPS / sizeof *SETUP_STEPS && err == -EINVAL; i++)
-        err = setup(u, SETUP_STEPS[i], entries, completions);
+    uint32_t unwanted = 0;
+    unwanted |= features & REACTOR_DEFER_TASKRUN ? 0 : IORING_SETUP_DEFER_TASKRUN;
+    unwanted |= features & REACTOR_COOP_TASKRUN ? 0 : IORING_SETUP_COOP_TASKRUN;
+    for (size_t i = 0; i < sizeof SETUP_STEPS / sizeof *SETUP_STEPS && err == -EINVAL; i++)
+        if (!(SETUP_STEPS[i] & unwanted))
+            err = setup(u, SETUP_STEPS[i], entries, completions);
     return err;
 }
 
@@ -90,6 +94,8 @@ static uint32_t features_possible(const struct uring *u, uint32_t asked)
     uint32_t features = asked;
     if (!u->setup_defer)
         features &= ~(uint32_t)REACTOR_DEFER_TASKRUN;
+    if (!u->setup_coop)
+        features &= ~(uint32_t)REACTOR_COOP_TASKRUN;
     if (!(features & REACTOR_BUFFER_RING))
         features &= ~(uint32_t)REACTOR_MULTISHOT_RECV;
     return features;
@@ -127,7 +133,10 @@ static int enter(struct uring *u, uint32_t submit, uint32_t want, uint32_t flags
     u->reactor.stats.enters++;
     u->reactor.stats.syscalls++;
     long n = syscall(__NR_io_uring_enter, u->ring.enter_ring_fd, submit, want, flags, arg, size);
-    return n < 0 ? -errno : (int)n;
+    if (n < 0)
+        return -errno;
+    u->reactor.stats.sqes += (uint64_t)n;
+    return (int)n;
 }
 
 // The kernel takes everything at once but when it is short of memory or its completion queue has overflowed.

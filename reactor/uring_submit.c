@@ -172,11 +172,14 @@ void uring_prepare(struct uring *u)
 {
     if (unlikely(!u->wake_armed))
         prepare_wake(u);
+    const bool one_by_one = !(u->reactor.features & REACTOR_BATCHED_ENTER);
     struct op *next;
     for (struct op *op = op_queue_take_all(&u->again); op != NULL; op = next) {
         next = op->next;
         op->next = NULL;
         prepare_one(u, op);
+        if (unlikely(one_by_one))
+            (void)uring_enter(u, 0);
     }
     bool in_chain = false;
     for (struct op *op = reactor_take_submitted(&u->reactor); op != NULL; op = next) {
@@ -191,7 +194,7 @@ void uring_prepare(struct uring *u)
             op->target = NULL;
         u->reactor.stats.ops++;
         prepare_one(u, op);
-        if (unlikely(!(u->reactor.features & REACTOR_BATCHED_ENTER)) && !in_chain)
+        if (unlikely(one_by_one) && !in_chain)
             (void)uring_enter(u, 0);
     }
 }

@@ -27,6 +27,7 @@
 #include "engine/shard/worker.h"
 #include "reactor/clock.h"
 #include "reactor/entropy.h"
+#include "reactor/feature_names.h"
 #include "reactor/log.h"
 #include "reactor/memory.h"
 #include "reactor/net.h"
@@ -96,6 +97,15 @@ static void set_loglevel(struct server *s, int level)
 
 // ---- one worker
 
+static uint32_t features_without(const struct options *o)
+{
+    struct slice unknown;
+    uint32_t without;
+    int rc = feature_names_parse(slice_cstr(o->io_without), &without, &unknown);
+    assert(rc == 0); // options_check
+    return without;
+}
+
 static int core_open(struct core *c)
 {
     struct program *p = c->program;
@@ -107,8 +117,9 @@ static int core_open(struct core *c)
     struct memory *memory = memory_system(o->numa && cpu >= 0 ? thread_node_of_cpu(cpu) : -1, HUGEPAGES[o->hugepages]);
     struct reactor_options r = {
         .backend = (enum reactor_backend)o->io,
-        .features = REACTOR_FEATURES_ALL,
+        .features = REACTOR_FEATURES_ALL & ~features_without(o),
         .spin_us = p->cores.spin_us,
+        .busy_poll = o->busy_poll,
         .cpu = cpu,
         .memory = memory,
     };
@@ -255,6 +266,21 @@ static const char *backend_name(const struct core *c)
     return c->reactor->backend == REACTOR_URING ? "io_uring" : "epoll";
 }
 
+// What the ring was opened without, by wish or because the kernel lacks it.
+static void log_features(const struct reactor *r)
+{
+    struct buf text;
+    uint32_t missing = REACTOR_FEATURES_ALL & ~r->features;
+    // Each makes the other idle.
+    if (r->features & REACTOR_DEFER_TASKRUN)
+        missing &= ~(uint32_t)REACTOR_COOP_TASKRUN;
+    buf_init(&text, BUF_NO_LIMIT);
+    feature_names_text(missing, &text);
+    if (r->backend == REACTOR_URING && text.len > 0)
+        log_line(LOG_NOTICE, "io_uring goes without %.*s", (int)text.len, (const char *)text.data);
+    buf_deinit(&text);
+}
+
 static void log_start(const struct program *p)
 {
     const struct options *o = &p->server.options;
@@ -262,6 +288,7 @@ static void log_start(const struct program *p)
     log_line(LOG_NOTICE, "skerryd %s, process %" PRId64 ", %s", SKERRY_VERSION, p->host.pid,
              p->config_file[0] == '\0' ? "no configuration file" : p->config_file);
     log_line(LOG_NOTICE, "%s: %s", backend_name(first), first->why);
+    log_features(first->reactor);
     for (uint32_t w = 1; w < p->cores.workers; w++)
         if (p->core[w].reactor->backend != first->reactor->backend)
             log_line(LOG_WARNING, "worker %" PRIu32 " differs: %s: %s", w, backend_name(&p->core[w]), p->core[w].why);

@@ -191,6 +191,10 @@ static void reactor_line(struct info *i, const struct worker *w)
                since(&s->mesh_messages, &s_base->mesh_messages),
                ratio(since(&s->requests_forwarded, &s_base->requests_forwarded), commands), since(&r->buffers_empty, &base->buffers_empty),
                since(&r->overflows, &base->overflows));
+    buf_format(&i->out, ",ops=%" PRIu64 ",sqes=%" PRIu64 ",cqes=%" PRIu64 ",syscalls=%" PRIu64, since(&r->ops, &base->ops),
+               since(&r->sqes, &base->sqes), since(&r->cqes, &base->cqes), since(&r->syscalls, &base->syscalls));
+    buf_format(&i->out, ",received=%" PRIu64 ",sent=%" PRIu64 ",bytes_copied=%" PRIu64, since(&r->recv_bytes, &base->recv_bytes),
+               since(&r->send_bytes, &base->send_bytes), since(&s->bytes_copied, &s_base->bytes_copied));
     uint64_t busy = since(&r->busy_ns, &base->busy_ns);
     buf_format(&i->out, ",busy_us=%" PRIu64 ",busy_share=%.4f\r\n", busy / 1000,
                ratio(busy, i->worker->reactor->now_ns - load(&w->base_ns)));

@@ -12,6 +12,8 @@
 #include "base/bytes.h"
 #include "engine/command/glob.h"
 #include "proto/number.h"
+#include "reactor/feature_names.h"
+#include "reactor/reactor.h"
 
 static const char *const MAXMEMORY_POLICIES[] = { "noeviction",      "allkeys-lru",  "allkeys-lfu",
                                                   "allkeys-random",  "volatile-lru", "volatile-lfu",
@@ -462,6 +464,20 @@ bool options_exposed(const struct options *o)
     }
 }
 
+static int check_features(const struct options *o, char *error)
+{
+    struct slice unknown;
+    uint32_t without;
+    if (feature_names_parse(slice_cstr(o->io_without), &without, &unknown) < 0) {
+        snprintf(error, OPTIONS_ERROR_MAX, "io-without: io_uring has no feature '%.*s' that could be switched off",
+                 (int)(unknown.len < 64 ? unknown.len : 64), (const char *)unknown.data);
+        return -EINVAL;
+    }
+    if (without != 0 && o->io == REACTOR_EPOLL)
+        return refuse(error, "io-without: epoll has none of these features");
+    return 0;
+}
+
 int options_check(const struct options *o, char error[OPTIONS_ERROR_MAX])
 {
     if (o->shards != 0 && !is_power_of_two((uint64_t)o->shards))
@@ -470,5 +486,5 @@ int options_check(const struct options *o, char error[OPTIONS_ERROR_MAX])
         return refuse(error, "shards must not be fewer than workers");
     if (options_exposed(o))
         return refuse(error, OPTIONS_EXPOSED);
-    return 0;
+    return check_features(o, error);
 }

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """skerry-echo answers everybody in full: in pieces, half-closed, never reading, many at once, on both backends."""
-import os, socket, subprocess, sys, tempfile, threading, time
+import os, signal, socket, subprocess, sys, tempfile, threading, time
 
 PROGRAM = sys.argv[1]
+VARIANTS = [["uring"], ["epoll"], ["epoll", "--busy-poll"], ["uring", "--busy-poll"],
+            ["uring", "--io-without", "multishot-accept,multishot-recv,registered-ring,defer-taskrun,coop-taskrun,batching"],
+            ["uring", "--io-without", "provided-buffers"]]
 
 
 def free_port():
@@ -88,18 +91,28 @@ def many_at_once(address):
         s.close()
 
 
+def ask(server):
+    """The counters, as SIGUSR1 has them printed."""
+    server.send_signal(signal.SIGUSR1)
+    line = server.stdout.readline().decode()
+    return {name: int(value) for name, value in (part.split("=") for part in line.strip().split(","))}
+
+
 def main():
-    for io in ("uring", "epoll"):
+    for io, *more in VARIANTS:
         with tempfile.TemporaryDirectory() as folder:
             port, path = free_port(), os.path.join(folder, "s")
-            server = subprocess.Popen([PROGRAM, "--io", io, "--port", str(port), "--unix", path], stdout=subprocess.PIPE)
+            server = subprocess.Popen([PROGRAM, "--io", io, *more, "--port", str(port), "--unix", path], stdout=subprocess.PIPE)
             try:
                 assert server.stdout.readline().startswith(b"skerry-echo:")
                 for address in (("127.0.0.1", port), path):
                     for test in (echoes_small, echoes_a_slow_reader_in_full, answers_after_half_close,
                                  survives_who_never_reads_and_leaves, many_at_once):
                         test(address)
-                        print("ok  ", io, "unix" if address == path else "tcp", test.__name__, flush=True)
+                        print("ok  ", io, *more, "unix" if address == path else "tcp", test.__name__, flush=True)
+                counters = ask(server)
+                assert counters["received"] >= counters["sent"] > 0 and counters["turns"] > 0 and counters["ops"] > 0, counters
+                assert (counters["sqes"] > 0) == (io == "uring") and counters["cqes"] > 0, counters
             finally:
                 server.terminate()
                 status = server.wait(10)

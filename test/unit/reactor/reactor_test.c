@@ -566,7 +566,7 @@ static void without_buffers_a_receive_waits_and_goes_on(void)
             reactor_submit(world.r, &recv);
         }
     }
-    check(world.r->stats.enters - enters < 40);
+    check(world_options().busy_poll || world.r->stats.enters - enters < 40);
     check(world.r->stats.buffers_empty > 0);
     check_equal(world.byte_count, 64);
     world.hold_buffers = false;
@@ -842,8 +842,8 @@ static void an_idle_wait_sleeps_as_long_as_it_was_told(void)
     check_equal(world_turn(50), 0);
     uint64_t took = clock_now_ns() - start;
     check(took >= 49 * NS_PER_MS);
-    check(clock_thread_cpu_ns() - cpu < 10 * NS_PER_MS);
-    check(world.r->stats.sleeps > 0);
+    check(world_options().busy_poll || clock_thread_cpu_ns() - cpu < 10 * NS_PER_MS);
+    check_equal(world.r->stats.sleeps > 0, !world_options().busy_poll);
     start = clock_now_ns();
     for (int i = 0; i < 100; i++)
         check_equal(world_turn(0), 0);

@@ -261,6 +261,22 @@ static void shards_are_a_power_of_two_and_enough(void)
     options_deinit(&o);
 }
 
+static void features_are_switched_off_by_name_and_only_where_they_are(void)
+{
+    struct options o;
+    options_init(&o);
+    check_equal(set(&o, "io-without", "batching multishot-recv"), 0);
+    check_equal(options_check(&o, error), 0);
+    check_equal(set(&o, "io", "epoll"), 0);
+    check_equal(options_check(&o, error), -EINVAL);
+    check(strcmp(error, "io-without: epoll has none of these features") == 0);
+    check_equal(set(&o, "io", "uring"), 0);
+    check_equal(set(&o, "io-without", "batching sleeping"), 0);
+    check_equal(options_check(&o, error), -EINVAL);
+    check(strcmp(error, "io-without: io_uring has no feature 'sleeping' that could be switched off") == 0);
+    options_deinit(&o);
+}
+
 static void strangers_need_a_password(void)
 {
     static const struct {
@@ -421,7 +437,8 @@ static void the_sample_is_a_configuration(void)
 TESTS(TEST(a_default_is_what_its_line_says), TEST(every_value_is_read_back_as_it_is_shown), TEST(sizes_have_units_of_1000_and_of_1024),
       TEST(wrong_values_are_refused_in_redis_words), TEST(a_file_is_read_line_by_line), TEST(a_bad_line_is_named_with_file_line_and_reason),
       TEST(long_lines_are_refused_and_not_cut), TEST(flags_take_a_value_behind_a_space_or_an_equals_sign), TEST(a_wrong_flag_is_named),
-      TEST(config_set_changes_all_or_nothing), TEST(shards_are_a_power_of_two_and_enough), TEST(strangers_need_a_password),
-      TEST(names_match_globs_in_any_case), TEST(a_rewrite_keeps_comments_order_and_true_lines), TEST(a_rewrite_leaves_one_line_per_option),
+      TEST(config_set_changes_all_or_nothing), TEST(shards_are_a_power_of_two_and_enough),
+      TEST(features_are_switched_off_by_name_and_only_where_they_are), TEST(strangers_need_a_password), TEST(names_match_globs_in_any_case),
+      TEST(a_rewrite_keeps_comments_order_and_true_lines), TEST(a_rewrite_leaves_one_line_per_option),
       TEST(what_was_rewritten_is_read_back_the_same), TEST(an_octal_number_is_shown_in_octal), TEST(every_option_is_documented),
       TEST(the_sample_is_a_configuration))
