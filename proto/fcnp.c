@@ -8,8 +8,6 @@
 
 #include "base/bytes.h"
 
-const char FCNP_ERROR_UNSUPPORTED[] = "ERR unsupported command";
-
 struct op {
     const char *words[2];
     const char *wire;
@@ -111,7 +109,7 @@ static void skip_list(struct body *b, struct operands *o, bool pairs)
     }
 }
 
-static void read_operands(struct fcnp *p, const char *wire, struct body *b, struct operands *o)
+static void read_operands(char text[2][NUMBER_TEXT_MAX], const char *wire, struct body *b, struct operands *o)
 {
     uint32_t lengths[3], lengths_read = 0, lengths_used = 0, numbers = 0;
     for (; *wire != '\0'; wire++) {
@@ -138,7 +136,7 @@ static void read_operands(struct fcnp *p, const char *wire, struct body *b, stru
                 return;
             break;
         default:
-            o->values[o->count++] = number_text(p->numbers[numbers], *wire, take_u64(b));
+            o->values[o->count++] = number_text(text[numbers], *wire, take_u64(b));
             numbers++;
             break;
         }
@@ -187,7 +185,7 @@ static struct slice *reserve_argv(struct fcnp *p, uint64_t need)
     return p->argv;
 }
 
-static int read_body(struct fcnp *p, struct body *b, struct slice *argv, uint32_t argv_max, struct fcnp_request *out)
+static void read_prefix(struct body *b, struct fcnp_request *out)
 {
     if (out->flags & FCNP_HASH)
         out->key_hash = take_u64(b);
@@ -195,13 +193,18 @@ static int read_body(struct fcnp *p, struct body *b, struct slice *argv, uint32_
         out->route_shard = take_u32(b);
     if (out->flags & FCNP_TAG)
         out->key_tag = take_u64(b);
+}
+
+static int read_body(struct fcnp *p, struct body *b, struct slice *argv, uint32_t argv_max, struct fcnp_request *out)
+{
+    read_prefix(b, out);
     const struct op *op = &OPS[out->opcode];
     struct operands o = { .count = 0 };
     if (out->opcode == FCNP_GET && b->end - b->at == 4 && load_u32(b->at) != 0 && (out->flags & FCNP_HASH) && (out->flags & FCNP_TAG)) {
         out->bare = true;
         out->key_len = take_u32(b);
     } else {
-        read_operands(p, op->wire, b, &o);
+        read_operands(out->numbers, op->wire, b, &o);
     }
     if (b->cut)
         return fail(p, "truncated body");
@@ -222,6 +225,18 @@ uint64_t fcnp_frame_len(struct slice frame)
     return frame.len < FCNP_HEADER ? 0 : FCNP_HEADER + (uint64_t)load_u32(frame.data + 4);
 }
 
+// Field by field: the numbers' room need not be cleared.
+static void begin_request(struct fcnp_request *out, struct slice frame)
+{
+    out->rq = (struct request){ 0 };
+    out->opcode = frame.data[2];
+    out->flags = frame.data[3];
+    out->shape = FCNP_PLAIN;
+    out->bare = false;
+    out->route_shard = out->key_len = 0;
+    out->key_hash = out->key_tag = 0;
+}
+
 int fcnp_parse(struct fcnp *p, struct slice frame, struct slice *argv, uint32_t argv_max, struct fcnp_request *out, size_t *used)
 {
     *used = 0;
@@ -236,7 +251,7 @@ int fcnp_parse(struct fcnp *p, struct slice frame, struct slice *argv, uint32_t 
         return fail(p, "frame too large");
     if (len == 0 || frame.len < len)
         return FCNP_PARTIAL;
-    *out = (struct fcnp_request){ .opcode = frame.data[2], .flags = frame.data[3] };
+    begin_request(out, frame);
     int rc = FCNP_UNSUPPORTED;
     if (OPS[out->opcode].wire != NULL) {
         struct body b = { frame.data + FCNP_HEADER, frame.data + len, false };
@@ -245,4 +260,50 @@ int fcnp_parse(struct fcnp *p, struct slice frame, struct slice *argv, uint32_t 
     if (rc > 0)
         *used = len;
     return rc;
+}
+
+static uint32_t prefix_len(uint8_t flags)
+{
+    return (flags & FCNP_HASH ? 8u : 0) + (flags & FCNP_SHARD ? 4u : 0) + (flags & FCNP_TAG ? 8u : 0);
+}
+
+int fcnp_head(struct fcnp *p, struct slice frame, size_t *head, uint64_t *value_len)
+{
+    if (frame.len < FCNP_HEADER || (frame.data[2] != FCNP_SET && frame.data[2] != FCNP_SETEX))
+        return FCNP_PARTIAL;
+    size_t at = FCNP_HEADER + prefix_len(frame.data[3]) + (frame.data[2] == FCNP_SETEX ? 8u : 0);
+    if (frame.len < at + 8)
+        return FCNP_PARTIAL;
+    uint64_t key_len = load_u32(frame.data + at), whole = at + 8 + key_len + load_u32(frame.data + at + 4);
+    if (whole != fcnp_frame_len(frame))
+        return fail(p, whole > fcnp_frame_len(frame) ? "truncated body" : "trailing bytes");
+    if (frame.len < at + 8 + key_len)
+        return FCNP_PARTIAL;
+    *head = at + 8 + key_len;
+    *value_len = whole - *head;
+    return FCNP_READY;
+}
+
+int fcnp_parse_split(struct fcnp *p, struct slice head, struct slice value, struct slice *argv, uint32_t argv_max, struct fcnp_request *out)
+{
+    size_t head_len;
+    uint64_t value_len;
+    assert(argv_max >= FIXED_ARGS_MAX);
+    if (fcnp_head(p, head, &head_len, &value_len) != FCNP_READY || head_len != head.len || value_len != value.len)
+        return fail(p, "truncated body");
+    begin_request(out, head);
+    const struct op *op = &OPS[out->opcode];
+    struct body b = { head.data + FCNP_HEADER, head.data + head.len, false };
+    read_prefix(&b, out);
+    struct operands o = { .count = 0 };
+    if (out->opcode == FCNP_SETEX)
+        o.values[o.count++] = number_text(out->numbers[0], 'U', take_u64(&b));
+    uint32_t key_len = take_u32(&b);
+    take_u32(&b);
+    o.values[o.count++] = take(&b, key_len);
+    o.values[o.count++] = value;
+    assert(!b.cut && b.at == b.end);
+    out->rq = (struct request){ .argc = put_argv(argv, op, &o), .argv = argv };
+    out->shape = op->shape;
+    return FCNP_READY;
 }

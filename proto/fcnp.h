@@ -44,7 +44,7 @@ enum fcnp_result {
     // -EPROTO: parser->error says why. Nothing more may be parsed. -ENOMEM: no memory for argv.
 };
 
-extern const char FCNP_ERROR_UNSUPPORTED[]; // ERR unsupported command
+#define FCNP_ERROR_UNSUPPORTED "ERR unsupported command"
 
 struct fcnp_limits {
     uint64_t frame_max; // header and body (512 MiB + 8)
@@ -61,6 +61,7 @@ struct fcnp_request {
     uint32_t key_len;
     uint64_t key_hash;
     uint64_t key_tag;
+    char numbers[2][NUMBER_TEXT_MAX]; // operands that RESP has as text
 };
 
 // Zero-initialised but for its limits = ready.
@@ -68,7 +69,6 @@ struct fcnp {
     struct fcnp_limits limits;
     struct slice *argv; // heap; for requests with more arguments than the caller's array
     uint32_t argv_cap;
-    char numbers[2][NUMBER_TEXT_MAX]; // operands that RESP has as text
     char error[96];
 };
 
@@ -76,9 +76,19 @@ void fcnp_init(struct fcnp *p, const struct fcnp_limits *limits);
 void fcnp_deinit(struct fcnp *p);
 
 // On FCNP_READY and FCNP_UNSUPPORTED *used is the length of the frame. The request's slices are views of `frame`, of constant words
-// and of the parser's numbers, valid until the next call.
+// and of the request's own numbers. argv is the caller's array; or the parser's, valid until the next call.
 int fcnp_parse(struct fcnp *p, struct slice frame, struct slice *argv, uint32_t argv_max, struct fcnp_request *out,
                size_t *used) warn_unused;
+
+// A large value need not lie in the frame: it may be collected elsewhere.
+//
+//   fcnp_parse -> FCNP_PARTIAL, fcnp_head -> FCNP_READY: bytes [frame, frame + *head) stand before the value of a SET or SETEX, which
+//   has *value_len bytes and ends the frame. fcnp_parse_split then takes these two parts for the frame.
+//
+// FCNP_PARTIAL: no such frame, or its key is still cut. -EPROTO: its lengths are not those of the body.
+int fcnp_head(struct fcnp *p, struct slice frame, size_t *head, uint64_t *value_len) warn_unused;
+int fcnp_parse_split(struct fcnp *p, struct slice head, struct slice value, struct slice *argv, uint32_t argv_max,
+                     struct fcnp_request *out) warn_unused;
 
 // Bytes of the frame that begins here, 0 while its header is cut: how much a receiver may want to make room for as bytes arrive.
 uint64_t fcnp_frame_len(struct slice frame);

@@ -398,6 +398,8 @@ int resp_parse(struct resp *p, struct slice frame, struct slice *argv, uint32_t 
     *used = 0;
     if (frame.len == 0)
         return RESP_PARTIAL;
+    if (unlikely(p->limits.foreign != 0 && p->position == 0 && p->scanned == 0 && frame.data[0] == p->limits.foreign))
+        return RESP_FOREIGN;
     int rc = p->position > 0 || frame.data[0] == '*' ? read_on(p, frame, rq) : read_inline(p, frame, rq);
     if (rc == RESP_PARTIAL || rc < 0)
         return rc;

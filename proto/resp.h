@@ -27,6 +27,7 @@ enum resp_result {
     RESP_READY = 1,
     RESP_EMPTY = 2, // an empty line or *0: *used bytes are spent, no request, no reply
     RESP_BIG = 3,
+    RESP_FOREIGN = 4, // begins with limits.foreign: another protocol's frame
     // -EPROTO: parser->error says why ("ERR Protocol error: ..." without a CR LF). Nothing more may be parsed.
     // -ENOMEM: no memory for arguments that arrived.
 };
@@ -38,6 +39,7 @@ struct resp_limits {
     uint64_t big_min;    // arguments from this size on are RESP_BIG; 0 = never
     uint64_t frame_max;  // bytes of one whole request
     bool inline_allowed;
+    uint8_t foreign;  // 0 = none
     bool before_auth; // chooses the error texts "unauthenticated multibulk length" and "unauthenticated bulk length"
 };
 

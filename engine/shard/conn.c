@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/shard/fanout.h"
+#include "engine/shard/native.h"
 #include "engine/shard/session.h"
 #include "reactor/log.h"
 
@@ -88,6 +89,7 @@ struct conn *conn_new(struct worker *w, int fd, bool is_unix)
         return NULL;
     }
     c->worker = w;
+    c->only_shard = NO_SHARD;
     op_prepare(&c->recv, OWNER_CONN_RECV, fd);
     op_prepare(&c->send, OWNER_CONN_SEND, fd);
     op_prepare(&c->cancel, OWNER_CONN_CANCEL, fd);
@@ -452,6 +454,7 @@ struct pending *conn_expect(struct conn *c)
     if (p == NULL)
         return NULL;
     p->conn = c;
+    p->frame = c->frame;
     *c->pending_tail = p;
     c->pending_tail = &p->next;
     c->pending_count++;
@@ -464,7 +467,9 @@ static void advance(struct conn *c, struct buf *out)
     uint64_t stash_used = 0;
     while (c->pending != NULL && c->pending->ready) {
         struct pending *p = c->pending;
-        if (!p->silent)
+        if (unlikely(p->frame != 0) && !p->silent)
+            native_frame(out, slice_of(p->bytes, p->len), (uint8_t)(p->frame - 1));
+        else if (!p->silent)
             buf_append(out, p->bytes, p->len);
         buf_append(out, c->stash.data + stash_used, p->after);
         stash_used += p->after;

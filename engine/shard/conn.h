@@ -45,9 +45,10 @@ struct pending {
     struct conn *conn;     // NULL: the connection is gone, or the reply is part of a fan-out
     struct gather *gather; // the reply is part `part` of this fan-out
     uint32_t part;
-    bool ready;   // the reply came before those in front of it
-    bool silent;  // CLIENT REPLY OFF or SKIP: counted, not sent
-    bool barrier; // the connection goes on when this reply is here
+    bool ready;    // the reply came before those in front of it
+    bool silent;   // CLIENT REPLY OFF or SKIP: counted, not sent
+    uint8_t frame; // the bytes are RESP and leave as an FCNP frame: its enum fcnp_shape + 1; 0 = as they are
+    bool barrier;  // the connection goes on when this reply is here
     uint64_t after;
     struct mesh_block *block; // holds the bytes, or NULL
     uint8_t *heap;            // holds the bytes, or NULL
@@ -64,6 +65,8 @@ struct conn {
     struct list dirty;   // worker.dirty
     struct list stalled; // worker.stalled: has parsed less than it could
     uint8_t state;
+    uint8_t frame;      // of the request being run, for its pending (struct pending)
+    bool bare;          // and it is a bare GET
     bool paused;        // does not read: too much unsent or pending
     bool barrier;       // a fan-out in several steps is under way: what follows must see all of it
     bool crowded;       // PENDING_MAX requests are at other workers
@@ -72,6 +75,7 @@ struct conn {
     bool sending_now;   // `send` is in flight and will complete
     bool receiving;     // `recv` is armed, or its last completion has not been looked at yet
     bool into_blob;     // `recv` is a receive into `blob`
+    bool split_ready;   // the FCNP request in `carry` has its value in blobs[blob_arg] and has not run
     struct buf out;     // replies of this turn; borrowed from the turn's arena when nothing is unsent
     struct buf sending; // being sent by an op that completes
     uint64_t sent;
@@ -84,7 +88,8 @@ struct conn {
     struct buf later;  // came behind it while the connection waited or had a backlog
     struct blob *blob; // big argument being received
     uint64_t blob_left;
-    size_t big_head; // of a frame in the receive buffer whose big argument is cut: bytes up to the payload; 0 = none
+    uint32_t only_shard; // of a direct port, else NO_SHARD
+    size_t big_head;     // of a frame in the receive buffer whose big argument is cut: bytes up to the payload; 0 = none
     uint32_t blob_arg;
     struct blob **blobs; // big arguments of the request being received, by position
     uint32_t blobs_cap;

@@ -123,8 +123,54 @@ static void hello_reply(struct call *c)
     reply_array(r, 0);
 }
 
+static void put_pair(struct reply *r, const char *name, const char *value)
+{
+    reply_bulk_cstr(r, name);
+    reply_bulk_cstr(r, value);
+}
+
+static void put_number_pair(struct reply *r, const char *name, uint64_t value)
+{
+    reply_bulk_cstr(r, name);
+    reply_bulk_integer(r, (int64_t)value);
+}
+
+// HELLO of an FCNP frame: what RESP's says, and where the shards are.
+static void hello_native(struct call *c)
+{
+    struct reply *r = c->reply;
+    const struct worker *w = c->worker;
+    int64_t protocol = FCNP_VERSION;
+    if (c->argc > 1 && (!number_parse_i64(c->argv[1], &protocol) || protocol != FCNP_VERSION)) {
+        reply_error(r, "NOPROTO unsupported protocol version");
+        return;
+    }
+    if (!(c->client->flags & CLIENT_AUTHENTICATED)) {
+        reply_error(r, "NOAUTH HELLO must be called with the client already authenticated: AUTH comes first");
+        return;
+    }
+    reply_array(r, 2 * 13);
+    put_pair(r, "server", "skerry");
+    put_pair(r, "version", SKERRY_VERSION);
+    put_number_pair(r, "proto", FCNP_VERSION);
+    put_number_pair(r, "id", c->client->id);
+    put_pair(r, "mode", "standalone");
+    put_pair(r, "role", "master");
+    put_pair(r, "modules", "");
+    put_number_pair(r, "shards", w->route.shards);
+    put_number_pair(r, "fanout_port", (uint64_t)w->options.port);
+    put_pair(r, "direct_base_port", "");
+    put_pair(r, "route_mode", w->route.mode == ROUTE_FULL_KEY ? "full_key" : "session_prefix");
+    put_number_pair(r, "frame_max", w->options.proto_max_bulk_len + FCNP_HEADER);
+    put_number_pair(r, "epoch", (uint64_t)w->server->started_wall_ms);
+}
+
 void cmd_hello(struct call *c)
 {
+    if (c->reply->protocol == PROTOCOL_FCNP) {
+        hello_native(c);
+        return;
+    }
     struct hello h;
     if (!hello_parse(c, &h))
         return;

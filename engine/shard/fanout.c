@@ -211,7 +211,7 @@ static void to_worker(struct worker *w, struct gather *g, uint32_t part, const s
     if (f->target == w->id) {
         struct buf out;
         buf_init(&out, BUF_NO_LIMIT);
-        if (f->command >= FANOUT_PUT) {
+        if (f->command >= FANOUT_FIRST) {
             struct mesh_request head = { .shard = (uint16_t)f->shard, .db = (uint16_t)f->db, .command = f->command };
             fanout_serve(w, &head, f->argv, &out);
         } else {

@@ -12,4 +12,6 @@ void fanout_part(struct worker *w, struct gather *g, uint32_t part, uint8_t *hea
 // Not in the command table: what fan-outs say to each other (mesh_request.command).
 #define FANOUT_FETCH 0xffffu // key -> its value as bytes (fanout.c says how)
 #define FANOUT_PUT   0xfffeu // key, such bytes: makes it so
+#define FANOUT_BARE  0xfffdu // FCNP's bare GET: hash u64, key length u32
+#define FANOUT_FIRST FANOUT_BARE
 void fanout_serve(struct worker *w, const struct mesh_request *head, const struct slice *argv, struct buf *out);

@@ -6,7 +6,9 @@
 
 #include "base/bytes.h"
 #include "engine/shard/fanout.h"
+#include "engine/shard/native.h"
 #include "engine/shard/session.h"
+#include "proto/fcnp_reply.h"
 #include "reactor/log.h"
 
 // ---- look up and route
@@ -46,11 +48,10 @@ static void route_many(struct conn *c, struct item *item)
     item->spread = w->server->worker_count > 1 && keys.last > keys.first && !one_worker(w, item, &keys);
 }
 
-bool run_prepare(struct conn *c, struct item *item)
+static inline bool place(struct conn *c, struct item *item, const struct command *command)
 {
     struct worker *w = c->worker;
     const struct request *rq = &item->request;
-    const struct command *command = command_find(rq->argv, rq->argc);
     item->command = command;
     item->keyspace = NULL;
     item->shard = NO_SHARD;
@@ -81,6 +82,16 @@ bool run_prepare(struct conn *c, struct item *item)
     if ((command->flags & CMD_LOCAL) == 0)
         route_many(c, item);
     return (command->flags & CMD_LOCAL) != 0;
+}
+
+bool run_prepare(struct conn *c, struct item *item)
+{
+    return place(c, item, command_find(item->request.argv, item->request.argc));
+}
+
+bool run_place(struct conn *c, struct item *item)
+{
+    return place(c, item, item->command);
 }
 
 // ---- run
@@ -134,22 +145,23 @@ static cold void drop_http(struct conn *c)
 
 static cold void refuse(struct worker *w, const struct item *item, struct reply *reply)
 {
+    if (item->refusal == REFUSE_BARE_MISS) {
+        w->stats.commands++;
+        w->commands[command_index(item->command)].calls++;
+        reply_null(reply);
+        return;
+    }
     w->stats.rejected_calls++;
     if (item->command != NULL)
         w->commands[command_index(item->command)].rejected++;
-    switch ((enum refusal)item->refusal) {
-    case REFUSE_NOT:
-        break;
-    case REFUSE_UNKNOWN:
+    if (item->refusal == REFUSE_UNKNOWN)
         reply_unknown(reply, &item->request);
-        break;
-    case REFUSE_ARITY:
+    else if (item->refusal == REFUSE_ARITY)
         reply_error_format(reply, "ERR wrong number of arguments for '%s' command", item->command->name);
-        break;
-    case REFUSE_AUTH:
+    else if (item->refusal == REFUSE_AUTH)
         reply_error(reply, "NOAUTH Authentication required.");
-        break;
-    }
+    else
+        reply_error(reply, native_refusal((enum refusal)item->refusal));
 }
 
 // The one place where a command function is called.
@@ -186,7 +198,7 @@ static inline struct call call_on(struct worker *w, struct reply *reply, uint32_
 }
 
 // `call` holds what all requests of the batch share.
-static inline void run_local(struct conn *c, struct item *item, struct call *call)
+static inline void run_local(struct conn *c, struct item *item, struct call *call, bool native)
 {
     struct client *client = &c->client;
     struct reply *reply = call->reply;
@@ -194,13 +206,16 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
     size_t before = out->len;
     reply->out = out;
     reply->errors = 0;
+    if (native)
+        fcnp_reply_begin(reply, (uint8_t)(c->frame - 1));
     if (unlikely(item->refusal != REFUSE_NOT)) {
-        if (is_http(item)) {
+        if (!native && is_http(item)) {
             drop_http(c);
             return;
         }
         refuse(c->worker, item, reply);
-        count_error(c->worker, reply);
+        if (reply->errors > 0)
+            count_error(c->worker, reply);
     } else {
         call->command = item->command;
         call->argc = item->request.argc;
@@ -210,6 +225,8 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
         client->last_command = item->command;
         run_call(c->worker, call);
     }
+    if (native)
+        fcnp_reply_end(reply, before, (uint8_t)(c->frame - 1));
     if (unlikely(client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)))
         out->len = before;
     if (unlikely(out == &c->stash) && c->pending != NULL)
@@ -228,7 +245,7 @@ static void forward(struct conn *c, struct item *item)
         .target = item->worker,
         .shard = item->shard,
         .db = c->client.db,
-        .command = (uint16_t)command_index(item->command),
+        .command = unlikely(c->bare) ? FANOUT_BARE : (uint16_t)command_index(item->command),
         .protocol = c->client.protocol,
         .argc = item->request.argc,
         .argv = item->request.argv,
@@ -256,7 +273,7 @@ static inline void turn_skips(struct client *client)
         client->flags |= CLIENT_REPLY_SKIP;
 }
 
-static inline void run_item(struct conn *c, struct item *item, struct call *call)
+static inline void run_item(struct conn *c, struct item *item, struct call *call, bool native)
 {
     c->client.requests++;
     if (unlikely(item->spread)) {
@@ -266,12 +283,23 @@ static inline void run_item(struct conn *c, struct item *item, struct call *call
     } else if (unlikely(item->worker != c->worker->id)) {
         forward(c, item);
     } else {
-        run_local(c, item, call);
+        run_local(c, item, call, native);
     }
     turn_skips(&c->client);
 }
 
-uint32_t run_batch(struct conn *c, struct item *items, uint32_t count)
+// What a frame asks for beside its request.
+static inline void begin_frame(struct conn *c, struct item *item, const struct fcnp_request *frame)
+{
+    c->frame = (uint8_t)(frame->shape + 1);
+    // What is answered elsewhere is answered in RESP, and framed when it leaves.
+    c->client.protocol = frame->shape == FCNP_RESP2 ? PROTOCOL_RESP2 : PROTOCOL_RESP3;
+    c->bare = frame->bare;
+    if (unlikely(frame->bare) && item->refusal == REFUSE_NOT)
+        native_find_bare(c, item, frame);
+}
+
+static inline uint32_t batch(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count)
 {
     // A few now; the rest of the last ones one by one while the first ones run.
     uint32_t asked = count > PREFETCH_LAG ? count - PREFETCH_LAG : 0;
@@ -288,7 +316,9 @@ uint32_t run_batch(struct conn *c, struct item *items, uint32_t count)
             break;
         if (asked < count)
             run_prefetch(&items[asked++]);
-        run_item(c, &items[i], &call);
+        if (frames != NULL)
+            begin_frame(c, &items[i], &frames[i]);
+        run_item(c, &items[i], &call, frames != NULL);
         if (unlikely(items[i].command != NULL && (items[i].command->flags & CMD_LOCAL) != 0 && c->state == CONN_OPEN))
             session_set_limits(c);
         if (unlikely(c->client.flags & CLIENT_CLOSE_AFTER_REPLY))
@@ -300,6 +330,22 @@ uint32_t run_batch(struct conn *c, struct item *items, uint32_t count)
     }
     conn_out_end(c);
     return i;
+}
+
+uint32_t run_batch(struct conn *c, struct item *items, uint32_t count)
+{
+    return batch(c, items, NULL, count);
+}
+
+uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count)
+{
+    uint8_t protocol = c->client.protocol;
+    uint32_t ran = batch(c, items, frames, count);
+    c->client.protocol = protocol;
+    c->frame = 0;
+    c->bare = false;
+    c->worker->stats.native_frames += ran;
+    return ran;
 }
 
 void run_here(struct worker *w, struct client *client, const struct command *command, const struct slice *argv, uint32_t argc, uint32_t db,
@@ -389,7 +435,7 @@ static void views(struct served *s, struct slice *argv)
     const uint8_t *lengths = (const uint8_t *)(s->head + 1);
     const uint8_t *bytes = lengths + (s->head->argc - 1) * sizeof(uint32_t);
     uint16_t id = s->head->command;
-    argv[0] = id >= FANOUT_PUT ? slice_of(NULL, 0) : slice_cstr(command_at(id)->name);
+    argv[0] = id >= FANOUT_FIRST ? slice_of(NULL, 0) : slice_cstr(command_at(id)->name);
     for (uint32_t i = 1; i < s->head->argc; i++, lengths += sizeof(uint32_t)) {
         uint32_t len = load_u32(lengths);
         if (unlikely((len & MESH_BLOB) != 0)) {
@@ -422,7 +468,7 @@ static void locate(struct worker *w, struct served *s)
 {
     s->keyspace = NULL;
     s->hash = 0;
-    if (s->head->shard == MESH_NO_SHARD || s->head->command >= FANOUT_PUT)
+    if (s->head->shard == MESH_NO_SHARD || s->head->command >= FANOUT_FIRST)
         return;
     uint32_t first = (uint32_t)command_at(s->head->command)->key_first;
     if (first == 0 || first >= s->head->argc)
@@ -435,7 +481,11 @@ static void locate(struct worker *w, struct served *s)
 static void run_served(struct worker *w, struct served *s, struct buf *out)
 {
     const struct mesh_request *head = s->head;
-    if (head->command >= FANOUT_PUT) {
+    if (unlikely(head->command == FANOUT_BARE)) {
+        native_serve_bare(w, head, s->argv, out);
+        return;
+    }
+    if (head->command >= FANOUT_FIRST) {
         fanout_serve(w, head, s->argv, out);
         return;
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/shard/conn.h"
+#include "proto/fcnp.h"
 
 // Looks the command up and routes it. True: nothing may be parsed behind it before it has run (it may change the session).
 bool run_prepare(struct conn *c, struct item *item);
@@ -17,9 +18,13 @@ static inline void run_prefetch(const struct item *item)
         keyspace_prefetch_entry(item->keyspace, item->hash);
 }
 
+// The same where item->command is known (NULL: there is none).
+bool run_place(struct conn *c, struct item *item);
 // Runs items[0..count) in order; the entries of all but the last PREFETCH_LAG have been asked for; returns how many ran (fewer: the
 // connection was paused, is ending or is closing).
 uint32_t run_batch(struct conn *c, struct item *items, uint32_t count);
+// The same for requests that came as FCNP frames, items[i] from frames[i].
+uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count);
 
 // A block of requests of another worker; the answers go into the open block back to it.
 void run_serve(struct worker *w, struct mesh_block *block);

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/shard/native.h"
 #include "engine/shard/run.h"
+#include "proto/fcnp_reply.h"
 
 #define FRAME_HINT 512 // bytes of the next buffer that are first added to a cut frame: most frames end there
 #define CARRY_KEEP 16384
@@ -48,24 +50,32 @@ void session_set_limits(struct conn *c)
         .big_min = known ? BLOB_MIN : 0,
         .frame_max = o->client_query_buffer_limit,
         .inline_allowed = true,
+        .foreign = FCNP_MAGIC,
         .before_auth = !known,
     };
 }
 
-static void protocol_error(struct conn *c)
+// In the protocol of the frame that is wrong.
+static void protocol_error(struct conn *c, const char *text, bool native)
 {
     struct worker *w = c->worker;
     w->stats.protocol_errors++;
     struct buf *out = c->pending != NULL ? &c->stash : conn_out_begin(c);
     size_t before = out->len;
     struct reply reply = { .out = out, .protocol = c->client.protocol };
-    reply_error(&reply, c->parser.error);
+    if (native)
+        fcnp_reply_begin(&reply, FCNP_PLAIN);
+    reply_error(&reply, text);
+    if (native)
+        fcnp_reply_end(&reply, before, FCNP_PLAIN);
     if (c->pending != NULL)
         container_of(c->pending_tail, struct pending, next)->after += out->len - before;
     else
         conn_out_end(c);
     conn_end(c);
 }
+
+static void run_split(struct conn *c);
 
 static bool keep_blob(struct conn *c, uint32_t arg, struct blob *blob)
 {
@@ -83,11 +93,20 @@ static bool keep_blob(struct conn *c, uint32_t arg, struct blob *blob)
     return true;
 }
 
+// Does the cut frame in `carry` speak FCNP?
+static bool in_native_frame(const struct conn *c)
+{
+    return c->carry.len > 0 && c->carry.data[0] == FCNP_MAGIC;
+}
+
 static void blob_complete(struct conn *c)
 {
     struct blob *blob = c->blob;
     c->blob = NULL;
-    resp_big_done(&c->parser, blob->data);
+    if (in_native_frame(c))
+        c->split_ready = true; // the value ends the frame
+    else
+        resp_big_done(&c->parser, blob->data);
     if (!keep_blob(c, c->blob_arg, blob)) {
         blob_free(blob);
         conn_close(c);
@@ -122,8 +141,11 @@ void session_blob_received(struct conn *c, uint64_t len)
     assert(c->blob != NULL && len <= c->blob_left);
     c->blob->len += len;
     c->blob_left -= len;
-    if (c->blob_left == 0)
-        blob_complete(c);
+    if (c->blob_left > 0)
+        return;
+    blob_complete(c);
+    if (c->split_ready && conn_runs(c))
+        run_split(c);
 }
 
 static bool start_blob(struct conn *c)
@@ -135,6 +157,12 @@ static bool start_blob(struct conn *c)
     }
     c->blob_left = c->parser.big_len;
     c->blob_arg = c->parser.args_seen;
+    if (in_native_frame(c)) {
+        size_t head;
+        int rc = fcnp_head(&c->worker->native, buf_view(&c->carry), &head, &c->blob_left);
+        assert(rc == FCNP_READY && head == c->carry.len);
+        c->blob_arg = c->carry.data[2] == FCNP_SET ? 2 : 3; // SET key value, PSETEX key ms value
+    }
     return true;
 }
 
@@ -146,12 +174,96 @@ static void run_single(struct conn *c, struct item *item)
     drop_blobs(c);
 }
 
+static void run_single_frame(struct conn *c)
+{
+    struct worker *w = c->worker;
+    native_prepare(c, &w->items[0], &w->natives[0]);
+    run_frames(c, &w->items[0], &w->natives[0], 1);
+    drop_blobs(c);
+}
+
+// The frame in `carry` whose value has been collected.
+static void run_split(struct conn *c)
+{
+    struct worker *w = c->worker;
+    const struct blob *blob = c->blobs[c->blob_arg];
+    struct slice value = slice_of(blob->data, blob->len);
+    c->split_ready = false;
+    w->native.limits = native_limits(c);
+    int rc = fcnp_parse_split(&w->native, buf_view(&c->carry), value, w->args, BATCH_ARGS, &w->natives[0]);
+    assert(rc == FCNP_READY);
+    run_single_frame(c);
+    c->carry.len = 0;
+}
+
 static void parse_failed(struct conn *c, int result)
 {
     if (result == -EPROTO)
-        protocol_error(c);
+        protocol_error(c, c->parser.error, false);
     else
         conn_close(c);
+}
+
+static void frame_failed(struct conn *c, int result)
+{
+    if (result == -EPROTO)
+        protocol_error(c, c->worker->native.error, true);
+    else
+        conn_close(c);
+}
+
+// What is left of a batch when not all of it ran or could be parsed. Returns the bytes used.
+static size_t stop_batch(struct conn *c, const struct item *items, uint32_t ran)
+{
+    resp_reset(&c->parser);
+    c->backlog = true;
+    c->big_head = 0;
+    return ran == 0 ? 0 : items[ran - 1].end;
+}
+
+// run_whole for FCNP, as long as frames are.
+static size_t run_whole_frames(struct conn *c, struct slice in, bool *more)
+{
+    struct worker *w = c->worker;
+    struct fcnp *parser = &w->native;
+    uint32_t count = 0, args = 0;
+    size_t offset = 0;
+    int result = FCNP_READY;
+    parser->limits = native_limits(c);
+    while (count < BATCH_REQUESTS && offset < in.len && in.data[offset] == FCNP_MAGIC) {
+        struct item *item = &w->items[count];
+        struct fcnp_request *frame = &w->natives[count];
+        size_t used;
+        result = fcnp_parse(parser, slice_of(in.data + offset, in.len - offset), w->args + args, BATCH_ARGS - args, frame, &used);
+        if (result <= FCNP_PARTIAL)
+            break;
+        offset += used;
+        item->end = (uint32_t)offset;
+        bool own_args = frame->rq.argc == 0 || frame->rq.argv == w->args + args;
+        if (own_args)
+            args += frame->rq.argc;
+        count++;
+        if (native_prepare(c, item, frame) || !own_args || args > BATCH_ARGS / 2)
+            break;
+        if (count > PREFETCH_LAG)
+            run_prefetch(&w->items[count - 1 - PREFETCH_LAG]);
+    }
+    uint32_t ran = run_frames(c, w->items, w->natives, count);
+    if (ran < count) {
+        *more = false;
+        return stop_batch(c, w->items, ran);
+    }
+    *more = c->state == CONN_OPEN && result > FCNP_PARTIAL;
+    if (*more || c->state != CONN_OPEN)
+        return offset;
+    uint64_t value_len = 0;
+    if (result == FCNP_PARTIAL)
+        result = fcnp_head(parser, slice_of(in.data + offset, in.len - offset), &c->big_head, &value_len);
+    if (result == FCNP_READY && (value_len < BLOB_MIN || parser->limits.frame_max < BLOB_MIN))
+        c->big_head = 0;
+    if (result < 0)
+        frame_failed(c, result);
+    return offset;
 }
 
 // Requests at the beginning of `in`, run in place. Returns the bytes used; *more is false when nothing more can be done with the rest
@@ -172,6 +284,8 @@ static size_t run_whole(struct conn *c, struct slice in, bool *more)
             offset += used;
             continue;
         }
+        if (result == RESP_FOREIGN)
+            break;
         if (result != RESP_READY) {
             cut = true;
             c->big_head = result == RESP_BIG ? used : 0;
@@ -191,11 +305,8 @@ static size_t run_whole(struct conn *c, struct slice in, bool *more)
     }
     uint32_t ran = run_batch(c, w->items, count);
     if (ran < count) {
-        resp_reset(&c->parser);
         *more = false;
-        c->backlog = true;
-        c->big_head = 0;
-        return ran == 0 ? 0 : w->items[ran - 1].end;
+        return stop_batch(c, w->items, ran);
     }
     if (cut && c->state == CONN_OPEN) {
         *more = false;
@@ -218,6 +329,69 @@ static void carry_over(struct conn *c, struct slice in, size_t used)
     if (c->carry.failed || c->carry.len > c->worker->options.client_query_buffer_limit + OUTPUT_HIGH) {
         c->worker->stats.query_limit_closed++;
         conn_close(c);
+    }
+}
+
+// finish_cut for FCNP.
+static size_t finish_cut_frame(struct conn *c, struct slice in, bool *done)
+{
+    struct worker *w = c->worker;
+    size_t taken = 0;
+    size_t step = FRAME_HINT;
+    *done = false;
+    w->native.limits = native_limits(c);
+    for (;;) {
+        if (c->blob != NULL) {
+            taken += fill_blob(c, slice_of(in.data + taken, in.len - taken));
+            if (c->state != CONN_OPEN || c->blob != NULL)
+                return in.len;
+            run_split(c);
+            *done = true;
+            return taken;
+        }
+        // Of what stands before a large value no more than a step too much, of a small frame not a byte.
+        uint64_t len = fcnp_frame_len(buf_view(&c->carry));
+        uint64_t want = len > 0 ? len - c->carry.len : FCNP_HEADER - c->carry.len;
+        if (len > BLOB_MIN && want > step)
+            want = step;
+        size_t n = in.len - taken < want ? in.len - taken : (size_t)want;
+        buf_append(&c->carry, in.data + taken, n);
+        if (c->carry.failed) {
+            conn_close(c);
+            return in.len;
+        }
+        taken += n;
+        step *= 2;
+        size_t used, head;
+        uint64_t value_len;
+        int result = fcnp_parse(&w->native, buf_view(&c->carry), w->args, BATCH_ARGS, &w->natives[0], &used);
+        if (result == FCNP_PARTIAL && w->native.limits.frame_max >= BLOB_MIN) {
+            result = fcnp_head(&w->native, buf_view(&c->carry), &head, &value_len);
+            if (result == FCNP_READY && value_len >= BLOB_MIN) {
+                assert(c->carry.len - head <= taken);
+                taken -= c->carry.len - head;
+                c->carry.len = head;
+                if (!start_blob(c))
+                    return in.len;
+                continue;
+            }
+            if (result == FCNP_READY)
+                result = FCNP_PARTIAL;
+        }
+        if (result == FCNP_PARTIAL) {
+            if (taken < in.len)
+                continue;
+            return taken;
+        }
+        if (result < 0) {
+            frame_failed(c, result);
+            return in.len;
+        }
+        assert(used == c->carry.len);
+        run_single_frame(c);
+        c->carry.len = 0;
+        *done = true;
+        return taken;
     }
 }
 
@@ -281,8 +455,10 @@ static void run_all(struct conn *c, struct slice in)
 {
     size_t used = 0;
     bool more = true;
-    while (more && used < in.len)
-        used += run_whole(c, slice_of(in.data + used, in.len - used), &more);
+    while (more && used < in.len) {
+        struct slice rest = slice_of(in.data + used, in.len - used);
+        used += rest.data[0] == FCNP_MAGIC ? run_whole_frames(c, rest, &more) : run_whole(c, rest, &more);
+    }
     if (c->state != CONN_OPEN)
         return;
     if (c->big_head > 0) {
@@ -293,7 +469,8 @@ static void run_all(struct conn *c, struct slice in)
             return;
         used += head;
         bool done;
-        used += finish_cut(c, slice_of(in.data + used, in.len - used), &done);
+        struct slice rest = slice_of(in.data + used, in.len - used);
+        used += in_native_frame(c) ? finish_cut_frame(c, rest, &done) : finish_cut(c, rest, &done);
         if (c->state == CONN_OPEN && used < in.len)
             run_all(c, slice_of(in.data + used, in.len - used));
         return;
@@ -313,13 +490,13 @@ static void keep_for_later(struct conn *c, struct slice in)
 
 void session_feed(struct conn *c, struct slice in)
 {
-    if (unlikely(!conn_runs(c) || c->backlog)) {
+    if (unlikely(!conn_runs(c) || session_has_kept(c))) {
         keep_for_later(c, in);
         return;
     }
     if (c->carry.len > 0 || c->blob != NULL) {
         bool done;
-        size_t used = finish_cut(c, in, &done);
+        size_t used = in_native_frame(c) ? finish_cut_frame(c, in, &done) : finish_cut(c, in, &done);
         if (c->state != CONN_OPEN || used == in.len)
             return;
         in = slice_of(in.data + used, in.len - used);
@@ -340,7 +517,9 @@ void session_resume(struct conn *c)
 {
     if (!conn_runs(c))
         return;
-    if (c->backlog) {
+    if (c->split_ready)
+        run_split(c);
+    if (conn_runs(c) && c->backlog) {
         c->backlog = false;
         resp_reset(&c->parser);
         resume_from(c, &c->carry, run_all);

@@ -14,7 +14,7 @@ void session_resume(struct conn *c);
 // What was kept may hold whole requests.
 static inline bool session_has_kept(const struct conn *c)
 {
-    return c->backlog || c->later.len > 0;
+    return c->backlog || c->split_ready || c->later.len > 0;
 }
 void session_init(struct conn *c);
 void session_deinit(struct conn *c);

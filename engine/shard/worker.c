@@ -98,6 +98,7 @@ struct worker *worker_free(struct worker *w)
         free(p);
     }
     mesh_deinit(&w->mesh);
+    fcnp_deinit(&w->native);
     options_deinit(&w->options);
     free(w->commands);
     free(w->databases);

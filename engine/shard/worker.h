@@ -15,6 +15,7 @@
 #include "engine/shard/options.h"
 #include "engine/shard/server.h"
 #include "engine/store/store.h"
+#include "proto/fcnp.h"
 #include "reactor/reactor.h"
 
 // Written by the worker, read by INFO on any worker with relaxed loads.
@@ -40,6 +41,7 @@ struct worker_stats {
     uint64_t client_memory;
     uint64_t sampled_ops_per_second; // updated ten times a second
     uint64_t keys;
+    uint64_t native_frames; // FCNP requests
     uint64_t keyspace_hits, keyspace_misses, expired, evicted, memory_used, memory_reserved;
     uint64_t sends_short; // that the socket did not take at once
 };
@@ -84,7 +86,21 @@ struct listener {
 };
 
 // Why a request does not run.
-enum refusal { REFUSE_NOT, REFUSE_UNKNOWN, REFUSE_ARITY, REFUSE_AUTH };
+enum refusal {
+    REFUSE_NOT,
+    REFUSE_UNKNOWN,
+    REFUSE_ARITY,
+    REFUSE_AUTH,
+    // FCNP and direct ports (native.h)
+    REFUSE_UNSUPPORTED,
+    REFUSE_HASH,
+    REFUSE_SHARD,
+    REFUSE_UNROUTED,
+    REFUSE_BARE_KEYED,
+    REFUSE_BARE_PREFIX,
+    REFUSE_BARE_AMBIGUOUS,
+    REFUSE_BARE_MISS, // no error: answered with null
+};
 
 // One request of a batch, looked up and routed.
 struct item {
@@ -120,6 +136,10 @@ struct worker {
     struct list stalled; // connections that wait for room in the mesh
     struct item items[BATCH_REQUESTS];
     struct slice args[BATCH_ARGS];
+    struct fcnp native; // parser, limits set before each use
+    struct fcnp_request natives[BATCH_REQUESTS];
+    struct slice bare_argv[2]; // of the bare GET being run
+    uint8_t bare_name[12];     // and how it travels: hash, key length
     // Every turn.
     struct mesh mesh;
     struct worker_stats stats;

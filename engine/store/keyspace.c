@@ -139,6 +139,41 @@ struct entry *keyspace_peek(struct keyspace *ks, struct slice key, uint64_t hash
     return spot_entry(ks, spot);
 }
 
+// Like index_find, but on to the end of the chain: another key may have the same hash.
+struct entry *keyspace_find_public(struct keyspace *ks, uint64_t route_hash, size_t key_len, int64_t now_ms, uint32_t *count)
+{
+    const struct store *s = ks->store;
+    assert(s->options.public_hash);
+    *count = 0;
+    if (ks->index.directory == NULL) {
+        ks->stats.misses++;
+        return NULL;
+    }
+    uint64_t hash = store_mix(route_hash);
+    struct entry *found = NULL;
+    const struct segment *segment = &ks->index.directory->segments[directory_slot(ks->index.directory, hash)];
+    struct bucket *buckets = arena_at(&s->world.slabs.arena, segment->ref);
+    uint32_t at = segment_home(segment, segment_position(segment, hash));
+    uint8_t tag = segment_tag(segment_position(segment, hash));
+    for (uint32_t tries = segment->buckets; tries > 0; tries--) {
+        const struct bucket *b = &buckets[at];
+        for (uint32_t match = bucket_match(b, tag); match != 0; match &= match - 1) {
+            struct entry *e = store_entry(s, b->refs[__builtin_ctz(match)]);
+            struct slice key = entry_key(e);
+            if (key.len != key_len || hash_route(key) != route_hash || entry_expired(e, now_ms))
+                continue;
+            found = e;
+            ++*count;
+        }
+        if (b->passed == 0)
+            break;
+        at = at + 1 == segment->buckets ? 0 : at + 1;
+    }
+    if (found == NULL)
+        ks->stats.misses++;
+    return found;
+}
+
 // Setting
 
 // What a set works with: the key's place, what it will be, and the blobs that an OUTSIDE entry points to.

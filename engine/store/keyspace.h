@@ -32,6 +32,10 @@ struct entry *keyspace_find_at(struct keyspace *ks, struct slice key, uint64_t h
 // The same without touching recency and without removing (OBJECT, SCAN, DEBUG).
 struct entry *keyspace_peek(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms);
 
+// With index-hash public: the key of `key_len` bytes whose route hash is `route_hash`. *count: how many alive keys these two name;
+// with more than one the entry is one of them.
+struct entry *keyspace_find_public(struct keyspace *ks, uint64_t route_hash, size_t key_len, int64_t now_ms, uint32_t *count);
+
 #define KEYSPACE_KEEP_DEADLINE INT64_C(-2)
 
 // Sets the whole value, new or old key in one probe. `deadline_ms`: Unix ms, ENTRY_NO_DEADLINE or KEYSPACE_KEEP_DEADLINE.
