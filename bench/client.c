@@ -110,6 +110,7 @@ static uint64_t requests_write(struct client *c, struct connection *conn, uint64
 {
     uint64_t sent_ns = open_loop(c) ? 0 : client_clock_ns();
     uint64_t index = (uint64_t)(conn - c->connections), n = 0;
+    c->source.shard = conn->shard;
     for (; n < count && conn->out_len + c->phase.workload->len_max <= c->out_size; n++) {
         struct request *r = &conn->slots[(conn->first + conn->in_flight++) & c->slot_mask];
         r->stamp_ns = sent_ns;

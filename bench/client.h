@@ -18,6 +18,7 @@
 
 struct connection {
     int fd;
+    uint32_t shard;       // whose port it is at; 0 when it takes any key
     bool sending;         // the kernel still owns `out`
     bool queued;          // in the client's ready queue
     uint32_t in_flight;   // requests without a reply
@@ -63,6 +64,7 @@ struct phase {
 
 struct client {
     const struct options *options;
+    const struct topology *topology;
     uint32_t index;
     struct measure measure;
     char failure[256]; // why client_run() failed
@@ -96,8 +98,9 @@ struct client {
 };
 
 // Connects; everything is allocated here. `pipeline_max` and `request_max` bound the phases to come.
-int client_open(struct client *c, const struct options *o, uint32_t index, uint32_t connections, uint32_t pipeline_max,
-                uint64_t request_max, atomic_bool *stop);
+// `first` connections belong to the clients before this one.
+int client_open(struct client *c, const struct options *o, const struct topology *t, uint32_t index, uint32_t first, uint32_t connections,
+                uint32_t pipeline_max, uint64_t request_max, atomic_bool *stop);
 
 // The ring belongs to the thread that calls this, which then calls client_run().
 int client_open_ring(struct client *c);

@@ -30,7 +30,9 @@ static uint32_t power_of_two_from(uint64_t value)
 
 static int connection_open(struct client *c, struct connection *conn)
 {
-    conn->fd = dial(c->options, c->failure, sizeof c->failure);
+    char port[16];
+    snprintf(port, sizeof port, "%u", c->topology->direct_base_port + conn->shard);
+    conn->fd = dial(c->options, c->topology->shards > 0 ? port : c->options->port, c->failure, sizeof c->failure);
     if (conn->fd < 0)
         return conn->fd;
     reply_scan_init(&conn->scan, c->options->verify);
@@ -39,11 +41,12 @@ static int connection_open(struct client *c, struct connection *conn)
     return conn->out == NULL || conn->slots == NULL ? client_fail(c, -ENOMEM, "out of memory") : 0;
 }
 
-int client_open(struct client *c, const struct options *o, uint32_t index, uint32_t connections, uint32_t pipeline_max,
-                uint64_t request_max, atomic_bool *stop)
+int client_open(struct client *c, const struct options *o, const struct topology *t, uint32_t index, uint32_t first, uint32_t connections,
+                uint32_t pipeline_max, uint64_t request_max, atomic_bool *stop)
 {
     memset(c, 0, sizeof *c);
     c->options = o;
+    c->topology = t;
     c->index = index;
     c->stop = stop;
     c->slot_mask = power_of_two_from(pipeline_max) - 1;
@@ -56,6 +59,7 @@ int client_open(struct client *c, const struct options *o, uint32_t index, uint3
         return client_fail(c, -ENOMEM, "out of memory");
     for (uint32_t i = 0; i < connections; i++) {
         c->connections[i].fd = -1;
+        c->connections[i].shard = t->shards > 0 ? (first + i) % t->shards : 0;
         c->connection_count++;
         int rc = connection_open(c, &c->connections[i]);
         if (rc != 0)

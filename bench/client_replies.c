@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench/client_internal.h"
+#include "bench/fcnp_scan.h"
 
 struct tally {
     uint64_t stamp_ns;
@@ -60,7 +61,7 @@ static cold void reply_note(struct client *c, struct connection *conn)
     conn->reply_wrong = false;
 }
 
-// Says what came instead of RESP, in the words of a C string.
+// Says what came instead of a reply, in the words of a C string.
 static cold int fail_bad(struct client *c, const struct connection *conn, const uint8_t *at, const uint8_t *end)
 {
     char text[4 * 24 + 1] = "";
@@ -68,14 +69,16 @@ static cold int fail_bad(struct client *c, const struct connection *conn, const 
     at--; // the byte that was refused
     for (int i = 0; i < 24 && at + i < end; i++)
         len += (size_t)snprintf(text + len, sizeof text - len, at[i] >= 0x20 && at[i] < 0x7f ? "%c" : "\\x%02x", at[i]);
-    return client_fail(c, -EPROTO, "the server sent something that is not RESP (%u requests in flight): \"%s\"", conn->in_flight, text);
+    return client_fail(c, -EPROTO, "the server sent something that is not %s (%u requests in flight): \"%s\"",
+                       c->options->protocol == PROTOCOL_FCNP ? "FCNP" : "RESP", conn->in_flight, text);
 }
 
 static int replies_take(struct client *c, struct connection *conn, const uint8_t *at, const uint8_t *end)
 {
+    const bool fcnp = c->options->protocol == PROTOCOL_FCNP;
     struct tally tally = { 0 };
     for (;;) {
-        enum reply_event event = reply_scan_next(&conn->scan, &at, end);
+        enum reply_event event = fcnp ? fcnp_scan_next(&conn->scan, &at, end) : reply_scan_next(&conn->scan, &at, end);
         if (event == REPLY_MORE)
             break;
         if (event == REPLY_BYTES) {

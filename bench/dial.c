@@ -12,7 +12,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "bench/reply_scan.h"
+
+enum { FCNP_HEADER = 8 };
 
 static int set_timeouts(int fd, double seconds)
 {
@@ -47,10 +50,10 @@ static int connect_unix(const struct options *o)
     return connect_to(o, AF_UNIX, (struct sockaddr *)&address, sizeof address);
 }
 
-static int connect_tcp(const struct options *o, char *error, size_t error_size)
+static int connect_tcp(const struct options *o, const char *port, char *error, size_t error_size)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM }, *list = NULL;
-    int rc = getaddrinfo(o->host, o->port, &hints, &list);
+    int rc = getaddrinfo(o->host, port, &hints, &list);
     if (rc != 0) {
         snprintf(error, error_size, "cannot find %s: %s", o->host, gai_strerror(rc));
         return -EADDRNOTAVAIL;
@@ -62,8 +65,9 @@ static int connect_tcp(const struct options *o, char *error, size_t error_size)
     return fd;
 }
 
-static int send_all(int fd, const char *text, size_t len)
+static int send_all(int fd, const void *bytes, size_t len)
 {
+    const uint8_t *text = bytes;
     while (len > 0) {
         ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
         if (n < 0)
@@ -74,7 +78,7 @@ static int send_all(int fd, const char *text, size_t len)
     return 0;
 }
 
-// Reads one reply; 0 when it is no error.
+// Reads one RESP reply; 0 when it is no error.
 static int reply_await(int fd, char *error, size_t error_size)
 {
     struct reply_scan scan;
@@ -102,10 +106,53 @@ static int ask(int fd, const char *text, char *error, size_t error_size)
     return rc != 0 ? rc : reply_await(fd, error, error_size);
 }
 
+int dial_ask(int fd, const struct options *o, const void *request, size_t len, uint8_t *answer, size_t answer_max)
+{
+    int rc = set_timeouts(fd, o->timeout_s);
+    rc = rc != 0 ? rc : send_all(fd, request, len);
+    size_t got = 0, want = FCNP_HEADER;
+    while (rc == 0 && got < want) {
+        ssize_t n = recv(fd, answer + got, want - got, 0);
+        if (n <= 0)
+            return n == 0 ? -ECONNRESET : errno == EAGAIN ? -ETIMEDOUT : -errno;
+        got += (size_t)n;
+        if (got == FCNP_HEADER)
+            want += load_u32(answer + 4);
+        if (answer[0] != 0xFB || want > answer_max)
+            return -EPROTO;
+    }
+    return rc != 0 ? rc : (int)got;
+}
+
+// AUTH: user and password, each behind its length.
+static int login(int fd, const struct options *o, char *error, size_t error_size)
+{
+    static const char USER[] = "default";
+    uint8_t frame[1024] = { 0xFA, 2, 60 }, answer[1024];
+    size_t user = sizeof USER - 1, password = strlen(o->password), len = FCNP_HEADER;
+    if (password > sizeof frame / 2)
+        return -ENAMETOOLONG;
+    store_u32(frame + 4, (uint32_t)(8 + user + password));
+    store_u32(frame + len, (uint32_t)user);
+    memcpy(frame + len + 4, USER, user);
+    len += 4 + user;
+    store_u32(frame + len, (uint32_t)password);
+    memcpy(frame + len + 4, o->password, password);
+    len += 4 + password;
+    int rc = dial_ask(fd, o, frame, len, answer, sizeof answer);
+    if (rc < 0)
+        return rc;
+    if (answer[2] != 0)
+        snprintf(error, error_size, "the server refused: %.*s", rc - FCNP_HEADER, (const char *)answer + FCNP_HEADER);
+    return answer[2] != 0 ? -EPERM : 0;
+}
+
 static int greet(int fd, const struct options *o, char *error, size_t error_size)
 {
     char text[1024];
     int rc = 0;
+    if (o->protocol == PROTOCOL_FCNP)
+        return o->password == NULL ? 0 : login(fd, o, error, error_size);
     if (o->password != NULL) {
         if (snprintf(text, sizeof text, "*2\r\n$4\r\nAUTH\r\n$%zu\r\n%s\r\n", strlen(o->password), o->password) >= (int)sizeof text)
             return -ENAMETOOLONG;
@@ -116,10 +163,10 @@ static int greet(int fd, const struct options *o, char *error, size_t error_size
     return rc;
 }
 
-int dial(const struct options *o, char *error, size_t error_size)
+int dial(const struct options *o, const char *port, char *error, size_t error_size)
 {
     error[0] = '\0';
-    int fd = o->unix_path != NULL ? connect_unix(o) : connect_tcp(o, error, error_size);
+    int fd = o->unix_path != NULL ? connect_unix(o) : connect_tcp(o, port, error, error_size);
     int rc = fd < 0 ? fd : greet(fd, o, error, error_size);
     if (rc == 0)
         rc = set_timeouts(fd, 0);
@@ -128,7 +175,7 @@ int dial(const struct options *o, char *error, size_t error_size)
     if (error[0] == '\0' && o->unix_path != NULL)
         snprintf(error, error_size, "cannot talk to %s: %s", o->unix_path, strerror(-rc));
     else if (error[0] == '\0')
-        snprintf(error, error_size, "cannot talk to %s:%s: %s", o->host, o->port, strerror(-rc));
+        snprintf(error, error_size, "cannot talk to %s:%s: %s", o->host, port, strerror(-rc));
     if (fd >= 0)
         close(fd);
     return rc;

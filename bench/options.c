@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "bench/template.h"
 
 const char *const op_names[OP_COUNT] = { "get", "set", "incr", "mget", "mset", "ping", "echo" };
 
@@ -36,7 +37,8 @@ enum { OPT_FIRST = 256 };
     X(BATCH, "batch", "N", "keys of one mget or mset (10)")                                                                                \
     X(PRELOAD, "preload", NULL, "set every key before measuring")                                                                          \
     X(RATE, "rate", "R", "open loop: R requests/s at fixed times, latency from the intended send time")                                    \
-    X(PROTOCOL, "protocol", "P", "resp2 or resp3 (resp2)")                                                                                 \
+    X(PROTOCOL, "protocol", "P", "resp2, resp3 or fcnp (resp2)")                                                                           \
+    X(DIRECT, "direct", NULL, "fcnp: ask the server for its shards, send each key to its shard's own port (get and set)")                  \
     X(VERIFY, "verify", NULL, "check every value read against its key; exit 1 when one is wrong")                                          \
     X(SEED, "seed", "N", "of the keys' random order (1)")                                                                                  \
     X(SERVER_PID, "server-pid", "PID", "report CPU time and context switches of this process")                                             \
@@ -60,7 +62,7 @@ static const struct option long_options[] = {
 
 static void print_help(void)
 {
-    puts("usage: skerry-bench [options]\n\nLoads a RESP server (or skerry-echo) and measures it.\n");
+    puts("usage: skerry-bench [options]\n\nLoads a RESP or FCNP server (or skerry-echo) and measures it.\n");
 #define X(id, name, argument, help) printf("  --%-13s %-6s %s\n", name, (argument) != NULL ? (const char *)(argument) : "", help);
     OPTION_TABLE(X)
 #undef X
@@ -195,12 +197,20 @@ static int parse_distribution(struct parse *p, struct options *o, const char *te
     return parse_real(p, "distribution", text + 5, 0.01, 0.999, &o->zipf);
 }
 
+const char *options_protocol(const struct options *o)
+{
+    return o->protocol == PROTOCOL_FCNP ? "fcnp" : o->protocol == PROTOCOL_RESP3 ? "resp3" : "resp2";
+}
+
 static int parse_protocol(struct parse *p, struct options *o, const char *text)
 {
-    if (strcmp(text, "resp2") != 0 && strcmp(text, "resp3") != 0)
-        return fail(p, "--protocol: '%s' is neither resp2 nor resp3", text);
-    o->protocol = (uint32_t)(text[4] - '0');
-    return 0;
+    static const enum bench_protocol PROTOCOLS[] = { PROTOCOL_RESP2, PROTOCOL_RESP3, PROTOCOL_FCNP };
+    for (size_t i = 0; i < sizeof PROTOCOLS / sizeof PROTOCOLS[0]; i++) {
+        o->protocol = PROTOCOLS[i];
+        if (strcmp(text, options_protocol(o)) == 0)
+            return 0;
+    }
+    return fail(p, "--protocol: '%s' is none of resp2, resp3, fcnp", text);
 }
 
 static int parse_pid(struct parse *p, struct options *o, const char *text)
@@ -287,6 +297,8 @@ static int option_set(struct parse *p, struct options *o, enum option_id id, con
         return parse_real(p, "rate", text, 0.1, 1e9, &o->rate);
     case OPT_PROTOCOL:
         return parse_protocol(p, o, text);
+    case OPT_DIRECT:
+        return set_flag(&o->direct);
     case OPT_VERIFY:
         return set_flag(&o->verify);
     case OPT_SEED:
@@ -315,6 +327,23 @@ static uint32_t decimal_digits(uint64_t value)
     return digits;
 }
 
+static int options_check_fcnp(struct parse *p, const struct options *o)
+{
+    for (int i = 0; i < OP_COUNT; i++) {
+        if (o->mix[i] > 0 && !template_possible(o, (enum op_kind)i))
+            return fail(p, "--mix: %s has %s", op_names[i], o->direct ? "no place at a direct port" : "no FCNP opcode");
+    }
+    for (uint32_t i = 0; i < o->size_count; i++) {
+        if (o->sizes[i].bytes * (o->mix[OP_MSET] > 0 ? o->batch : 1) > UINT32_MAX / 2)
+            return fail(p, "--value-size: too long for one FCNP frame");
+    }
+    if (o->direct && o->preload)
+        return fail(p, "--direct: goes without --preload; load the keys by a run without --direct");
+    if (o->direct && o->unix_path != NULL)
+        return fail(p, "--direct: direct ports are TCP ports, not a --unix socket");
+    return 0;
+}
+
 // What no single option can tell.
 static int options_check(struct parse *p, struct options *o)
 {
@@ -323,10 +352,14 @@ static int options_check(struct parse *p, struct options *o)
         others += i != OP_ECHO && o->mix[i] > 0;
     if (o->mix[OP_ECHO] > 0 && others > 0)
         return fail(p, "--mix: echo speaks no RESP and goes with no other operation");
-    if (o->mix[OP_ECHO] > 0 && (o->preload || o->protocol == 3 || o->password != NULL))
-        return fail(p, "--mix echo: goes with neither --preload nor --protocol resp3 nor --password");
+    if (o->mix[OP_ECHO] > 0 && (o->preload || o->protocol != PROTOCOL_RESP2 || o->password != NULL))
+        return fail(p, "--mix echo: goes with neither --preload nor --protocol nor --password");
     if (o->mix[OP_ECHO] > 0 && (o->size_count != 1 || o->sizes[0].bytes == 0))
         return fail(p, "--mix echo: one --value-size above 0 is the length of a message");
+    if (o->protocol == PROTOCOL_FCNP && options_check_fcnp(p, o) != 0)
+        return -EINVAL;
+    if (o->direct && o->protocol != PROTOCOL_FCNP)
+        return fail(p, "--direct: goes with --protocol fcnp only");
     if (o->threads > o->connections)
         return fail(p, "--threads: %u threads for %u connections", o->threads, o->connections);
     if (o->key_size < decimal_digits(o->keys - 1) + 1)

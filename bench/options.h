@@ -19,6 +19,8 @@ enum {
     OPTIONS_PIPELINE_MAX = 1 << 16,
 };
 
+enum bench_protocol { PROTOCOL_RESP2 = 2, PROTOCOL_RESP3 = 3, PROTOCOL_FCNP = 0xFA };
+
 struct value_size {
     uint64_t bytes;
     uint32_t weight;
@@ -44,15 +46,18 @@ struct options {
     uint32_t size_count;
     double zipf; // exponent; 0: uniform
     uint32_t mix[OP_COUNT];
-    uint32_t batch; // keys per MGET or MSET
-    double rate;    // requests per second over all connections; 0: closed loop
-    uint32_t protocol;
+    uint32_t batch;    // keys per MGET or MSET
+    double rate;       // requests per second over all connections; 0: closed loop
+    uint32_t protocol; // enum bench_protocol
+    bool direct;       // FCNP: each key to its shard's own port
     uint64_t seed;
     pid_t server_pid; // 0: none
     bool preload;
     bool verify;
     bool json;
 };
+
+const char *options_protocol(const struct options *o);
 
 // 0: go on; 1: the user asked for help or version, which was printed; -EINVAL: the reason is in `error`.
 int options_parse(struct options *o, int argc, char **argv, char *error, size_t error_size);

@@ -44,8 +44,11 @@ struct reply_scan {
     uint64_t line_len; // bytes of the line so far
     uint64_t missing;  // elements until the reply is complete
     uint64_t bulk_left;
-    bool text_closed;  // `text` holds a whole error, later ones do not overwrite it
-    uint32_t text_len; // of the first error seen since the scanner was made
+    uint8_t frame[8];   // fcnp_scan.c: bytes of a header or a length that a cut parted ...
+    uint32_t frame_len; // ... so many
+    bool counted;       // fcnp_scan.c: the Array's count is known (`number`)
+    bool text_closed;   // `text` holds a whole error, later ones do not overwrite it
+    uint32_t text_len;  // of the first error seen since the scanner was made
     char text[REPLY_TEXT_MAX];
 };
 

@@ -68,8 +68,9 @@ static void json_settings(const struct options *o)
     mix_text(o, mix, sizeof mix);
     sizes_text(o, sizes, sizeof sizes);
     distribution_text(o, distribution, sizeof distribution);
-    printf("\"connections\":%u,\"pipeline\":%u,\"threads\":%u,\"keys\":%llu,\"key_size\":%u,\"protocol\":%u,\"offered_rate\":%g,",
-           o->connections, o->pipeline, o->threads, (unsigned long long)o->keys, o->key_size, o->protocol, o->rate);
+    printf("\"connections\":%u,\"pipeline\":%u,\"threads\":%u,\"keys\":%llu,\"key_size\":%u,\"protocol\":\"%s%s\",\"offered_rate\":%g,",
+           o->connections, o->pipeline, o->threads, (unsigned long long)o->keys, o->key_size, options_protocol(o),
+           o->direct ? "-direct" : "", o->rate);
     json_string("mix", mix);
     putchar(',');
     json_string("value_size", sizes);
@@ -131,9 +132,9 @@ static void print_text(const struct report *r)
     mix_text(o, mix, sizeof mix);
     sizes_text(o, sizes, sizeof sizes);
     distribution_text(o, distribution, sizeof distribution);
-    printf("load         %s, %u connections, pipeline %u, %u threads, %s, %llu keys %s, values %s, RESP%u\n", mix, o->connections,
+    printf("load         %s, %u connections, pipeline %u, %u threads, %s, %llu keys %s, values %s, %s%s\n", mix, o->connections,
            o->pipeline, o->threads, o->rate > 0 ? "open loop" : "closed loop", (unsigned long long)o->keys, distribution, sizes,
-           o->protocol);
+           options_protocol(o), o->direct ? " on direct ports" : "");
     print_rate(r);
     printf("latency us   mean %.1f", histogram_mean(&m->latency) / 1e3);
     for (int i = 0; i < PERCENTILES; i++)

@@ -28,6 +28,7 @@ struct bench {
     struct options options;
     struct workload load; // SET of every key, for --preload
     struct workload work;
+    struct topology topology; // of direct ports; no shards: everything goes to one port
     uint32_t client_count;
     struct client *clients;
     pthread_t *threads;
@@ -252,7 +253,8 @@ static int clients_open(struct bench *b)
     uint64_t request = b->load.len_max > b->work.len_max ? b->load.len_max : b->work.len_max;
     for (uint32_t i = 0; i < o->threads; i++) {
         b->client_count++;
-        int rc = client_open(&b->clients[i], o, i, (uint32_t)share(o->connections, o->threads, i), pipeline, request, &b->stop);
+        int rc = client_open(&b->clients[i], o, &b->topology, i, (uint32_t)share_first(o->connections, o->threads, i),
+                             (uint32_t)share(o->connections, o->threads, i), pipeline, request, &b->stop);
         if (rc != 0)
             return rc;
     }
@@ -293,6 +295,23 @@ static void descriptors_raise(void)
     }
 }
 
+// Where the shards are, and which keys are theirs. -EINVAL: the reason is printed.
+static int shards_init(struct bench *b)
+{
+    char error[256];
+    const struct options *o = &b->options;
+    if (topology_ask(o, &b->topology, error, sizeof error) != 0) {
+        fprintf(stderr, "skerry-bench: %s\n", error);
+        return -EINVAL;
+    }
+    int rc = workload_shard(&b->work, &b->topology);
+    if (rc == -EINVAL || o->connections < b->topology.shards) {
+        fprintf(stderr, "skerry-bench: too few %s for %u shards\n", rc == -EINVAL ? "keys" : "connections", b->topology.shards);
+        return -EINVAL;
+    }
+    return rc;
+}
+
 static int bench_init(struct bench *b)
 {
     b->clients = calloc(b->options.threads, sizeof *b->clients);
@@ -300,7 +319,8 @@ static int bench_init(struct bench *b)
     if (b->clients == NULL || b->threads == NULL)
         return -ENOMEM;
     int rc = b->options.preload ? workload_init(&b->load, &b->options, true) : 0;
-    return rc != 0 ? rc : workload_init(&b->work, &b->options, false);
+    rc = rc != 0 ? rc : workload_init(&b->work, &b->options, false);
+    return rc == 0 && b->options.direct ? shards_init(b) : rc;
 }
 
 static void bench_deinit(struct bench *b)
@@ -327,10 +347,10 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     descriptors_raise();
     rc = bench_init(&bench);
+    if (rc == -ENOMEM)
+        fprintf(stderr, "skerry-bench: out of memory\n");
     if (rc == 0)
         rc = bench_run(&bench);
-    else
-        fprintf(stderr, "skerry-bench: out of memory\n");
     bench_deinit(&bench);
     return rc < 0 ? EXIT_FAILURE : rc;
 }

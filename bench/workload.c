@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "bench/zipf.h"
 
 static const char digit_pairs[] =
@@ -95,81 +96,6 @@ bool workload_size_known(const struct workload *w, uint64_t len)
     return false;
 }
 
-static bool op_has_key(enum op_kind kind)
-{
-    return kind != OP_PING && kind != OP_ECHO;
-}
-
-static bool op_has_value(enum op_kind kind)
-{
-    return kind == OP_SET || kind == OP_MSET || kind == OP_ECHO;
-}
-
-static bool op_is_multi(enum op_kind kind)
-{
-    return kind == OP_MGET || kind == OP_MSET;
-}
-
-static void key_build(uint8_t *key, uint32_t size, enum op_kind kind, uint64_t keys)
-{
-    uint32_t digits = (uint32_t)snprintf(NULL, 0, "%llu", (unsigned long long)(keys - 1));
-    memset(key, '0', size);
-    if (size >= digits + 4)
-        memcpy(key, kind == OP_INCR ? "ctr:" : "key:", 4);
-    else
-        key[0] = kind == OP_INCR ? 'c' : 'k';
-}
-
-static int head_build(const struct template *t, char *head, size_t size)
-{
-    static const char *const verbs[OP_COUNT] = { "GET", "SET", "INCR", "MGET", "MSET", "PING", "" };
-    uint32_t arguments = 1 + t->keys * (t->has_value ? 2 : 1);
-    if (t->kind == OP_ECHO)
-        return 0;
-    return snprintf(head, size, "*%u\r\n$%zu\r\n%s\r\n", arguments, strlen(verbs[t->kind]), verbs[t->kind]);
-}
-
-static int bytes_build(struct template *t, const struct options *o)
-{
-    char head[64] = "", before[32] = "", after[32] = "";
-    int head_len = head_build(t, head, sizeof head), before_len = 0, after_len = 0;
-    if (t->keys > 0) {
-        before_len = snprintf(before, sizeof before, "$%u\r\n", o->key_size);
-        after_len = snprintf(after, sizeof after, t->has_value ? "\r\n$%llu\r\n" : "\r\n", (unsigned long long)t->value_len);
-    }
-    t->head_len = (uint64_t)head_len;
-    t->key_end = (uint64_t)before_len + (t->keys > 0 ? o->key_size : 0);
-    t->unit_len = t->key_end + (uint64_t)after_len;
-    t->bytes = calloc(1, t->head_len + t->unit_len + (t->kind == OP_ECHO ? t->value_len : 0) + WORKLOAD_SLACK);
-    if (t->bytes == NULL)
-        return -ENOMEM;
-    memcpy(t->bytes, head, (size_t)head_len);
-    if (t->keys == 0)
-        return 0;
-    uint8_t *unit = t->bytes + head_len;
-    memcpy(unit, before, (size_t)before_len);
-    key_build(unit + before_len, o->key_size, t->kind, o->keys);
-    memcpy(unit + t->key_end, after, (size_t)after_len);
-    return 0;
-}
-
-static int template_build(const struct workload *w, struct template *t, enum op_kind kind, uint64_t value_len)
-{
-    t->kind = kind;
-    t->keys = !op_has_key(kind) ? 0 : op_is_multi(kind) ? w->options->batch : 1;
-    t->has_value = op_has_value(kind);
-    t->value_len = t->has_value ? value_len : 0;
-    if (bytes_build(t, w->options) != 0)
-        return -ENOMEM;
-    uint64_t unit = t->unit_len + (t->has_value ? t->value_len + 2 : 0);
-    t->len = t->head_len + t->keys * unit;
-    if (kind == OP_ECHO) {
-        value_write(w, 0, t->bytes, value_len);
-        t->len = value_len;
-    }
-    return 0;
-}
-
 // One template per operation, or per operation and value size where it carries values; their weights multiply.
 static int templates_build(struct workload *w, const uint32_t *mix, uint64_t *weights)
 {
@@ -180,13 +106,15 @@ static int templates_build(struct workload *w, const uint32_t *mix, uint64_t *we
     for (int kind = 0; kind < OP_COUNT; kind++) {
         if (mix[kind] == 0)
             continue;
-        bool valued = op_has_value((enum op_kind)kind);
+        bool valued = kind == OP_SET || kind == OP_MSET || kind == OP_ECHO;
         for (uint32_t i = 0; i < (valued ? o->size_count : 1); i++) {
             struct template *t = &w->templates[w->template_count];
             weights[w->template_count++] = mix[kind] * (valued ? o->sizes[i].weight : all_sizes);
-            int rc = template_build(w, t, (enum op_kind)kind, o->sizes[i].bytes);
+            int rc = template_build(t, o, (enum op_kind)kind, o->sizes[i].bytes, WORKLOAD_SLACK);
             if (rc != 0)
                 return rc;
+            if (kind == OP_ECHO)
+                value_write(w, 0, t->bytes, t->value_len);
             if (t->len > w->len_max)
                 w->len_max = t->len;
         }
@@ -245,13 +173,56 @@ int workload_init(struct workload *w, const struct options *o, bool load)
     return 0;
 }
 
+static uint32_t key_shard(const struct workload *w, const struct topology *t, uint8_t *key, uint64_t number)
+{
+    uint32_t size = w->options->key_size;
+    const struct template *first = &w->templates[0];
+    memcpy(key, first->bytes + first->head_len + first->key_end - size, size);
+    digits_write(key + size, number);
+    return topology_shard(t, hash_route(slice_of(key, size)));
+}
+
+static int shard_add(struct shard_keys *s, uint32_t key)
+{
+    if (s->count == 0 || (s->count >= 256 && is_power_of_two(s->count))) {
+        uint32_t *larger = realloc(s->keys, (s->count == 0 ? 256 : 2 * s->count) * sizeof *larger);
+        if (larger == NULL)
+            return -ENOMEM;
+        s->keys = larger;
+    }
+    s->keys[s->count++] = key;
+    return 0;
+}
+
+int workload_shard(struct workload *w, const struct topology *t)
+{
+    uint64_t count = w->ranks != NULL ? WORKLOAD_RANKS : w->options->keys;
+    uint8_t *key = malloc(w->options->key_size);
+    w->shards = calloc(t->shards, sizeof *w->shards);
+    w->shard_count = w->shards == NULL ? 0 : t->shards;
+    int rc = key == NULL || w->shards == NULL ? -ENOMEM : 0;
+    for (uint64_t i = 0; i < count && rc == 0; i++) {
+        uint32_t number = w->ranks != NULL ? w->ranks[i] : (uint32_t)i;
+        rc = shard_add(&w->shards[key_shard(w, t, key, number)], number);
+    }
+    for (uint32_t i = 0; i < w->shard_count && rc == 0; i++)
+        rc = w->shards[i].count == 0 ? -EINVAL : 0;
+    free(key);
+    return rc;
+}
+
 void workload_deinit(struct workload *w)
 {
     for (uint32_t i = 0; i < w->template_count; i++)
-        free(w->templates[i].bytes);
+        template_free(&w->templates[i]);
     w->template_count = 0;
     free(w->ranks);
     w->ranks = NULL;
+    for (uint32_t i = 0; i < w->shard_count; i++)
+        free(w->shards[i].keys);
+    free(w->shards);
+    w->shards = NULL;
+    w->shard_count = 0;
 }
 
 void request_source_init(struct request_source *s, const struct workload *w, uint64_t seed)
@@ -267,6 +238,10 @@ static inline uint64_t next_key(struct request_source *s, uint64_t draw)
     const struct workload *w = s->workload;
     if (s->in_order)
         return s->next_key++;
+    if (w->shards != NULL) {
+        const struct shard_keys *own = &w->shards[s->shard];
+        return own->keys[w->ranks != NULL ? s->next_rank++ % own->count : (uint64_t)(((unsigned __int128)draw * own->count) >> 64)];
+    }
     if (w->ranks != NULL)
         return w->ranks[s->next_rank++ % WORKLOAD_RANKS];
     // The draw's high bits: its ten low ones chose the template.
@@ -282,9 +257,23 @@ static inline uint8_t *unit_finish(const struct workload *w, const struct templa
         return to;
     value_write(w, key, to, t->value_len);
     to += t->value_len;
-    *to++ = '\r';
-    *to++ = '\n';
+    if (t->line_ends) {
+        *to++ = '\r';
+        *to++ = '\n';
+    }
     return to;
+}
+
+// FCNP's routing prefix, for the key that has just been written.
+static inline void prefix_write(const struct request_source *s, const struct template *t, uint8_t *request)
+{
+    const uint8_t *key_end = request + t->head_len + t->key_end;
+    uint64_t hash = hash_route(slice_of(key_end - s->workload->options->key_size, s->workload->options->key_size));
+    store_u64(request + TEMPLATE_HASH_AT, hash);
+    if (!t->routed)
+        return;
+    store_u32(request + TEMPLATE_SHARD_AT, s->shard);
+    store_u64(request + TEMPLATE_TAG_AT, hash >> 56);
 }
 
 uint64_t workload_write(struct request_source *s, uint8_t *to, struct request *r)
@@ -300,7 +289,10 @@ uint64_t workload_write(struct request_source *s, uint8_t *to, struct request *r
         return t->len;
     uint64_t key = next_key(s, draw);
     r->key = key & 0xffffffffffffff;
+    uint8_t *request = to;
     to = unit_finish(w, t, key, to + t->head_len);
+    if (t->hashed)
+        prefix_write(s, t, request);
     for (uint32_t i = 1; i < t->keys; i++) {
         slack_copy(to, t->bytes + t->head_len, t->unit_len);
         to = unit_finish(w, t, workload_key(w, key, i), to);

@@ -14,6 +14,8 @@
 
 #include "base/prng.h"
 #include "bench/options.h"
+#include "bench/template.h"
+#include "bench/topology.h"
 
 enum {
     WORKLOAD_CHOICES = 1024,
@@ -22,17 +24,10 @@ enum {
     WORKLOAD_SLACK = 32, // short copies go in steps of so many bytes: who is read or written has that much room behind
 };
 
-struct template
-{
-    enum op_kind kind;
-    uint32_t keys;     // keys of one request
-    uint64_t head_len; // what comes before the first unit
-    uint64_t unit_len; // what comes before a value, or the whole of a key without value
-    uint64_t key_end;  // offset of the byte after the key, within a unit
-    uint64_t value_len;
-    uint64_t len; // of the whole request
-    bool has_value;
-    uint8_t *bytes; // head and one unit; of an echo the message
+// The keys of one shard, for connections to its own port. With a Zipf distribution: its draws, one after another.
+struct shard_keys {
+    uint32_t *keys;
+    uint64_t count;
 };
 
 struct workload {
@@ -42,6 +37,8 @@ struct workload {
     uint8_t choices[WORKLOAD_CHOICES]; // template by ten random bits
     uint64_t len_max;                  // of one request
     uint32_t *ranks;                   // draws of a Zipf distribution, shared; NULL when uniform
+    struct shard_keys *shards;         // [shard_count], NULL: any connection takes any key
+    uint32_t shard_count;
     uint8_t noise[2 * WORKLOAD_NOISE + WORKLOAD_SLACK];
 };
 
@@ -52,7 +49,8 @@ struct request_source {
     const struct workload *workload;
     struct prng random;
     uint64_t next_rank;
-    bool in_order; // keys first..last once, for loading
+    uint32_t shard; // of the connection that the next request is for
+    bool in_order;  // keys first..last once, for loading
     uint64_t next_key;
 };
 
@@ -65,6 +63,8 @@ struct request {
 
 // 0 or -ENOMEM. With `load` the only request is SET, whatever the mix says.
 int workload_init(struct workload *w, const struct options *o, bool load);
+// Sorts the keys by shard. 0, -ENOMEM, or -EINVAL when a shard would have none.
+int workload_shard(struct workload *w, const struct topology *t);
 void workload_deinit(struct workload *w);
 
 void request_source_init(struct request_source *s, const struct workload *w, uint64_t seed);

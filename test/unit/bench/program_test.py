@@ -16,9 +16,9 @@ BENCH = sys.argv[1]
 class FakeServer:
     """Serves every connection with `serve(connection)` in a thread of its own."""
 
-    def __init__(self, serve, path=None):
+    def __init__(self, serve, path=None, port=0):
         self.listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
-        self.listener.bind(path or ("127.0.0.1", 0))
+        self.listener.bind(path or ("127.0.0.1", port))
         self.listener.listen(100)
         self.address = ["--unix", path] if path else ["--port", str(self.listener.getsockname()[1])]
         self.serve = serve
@@ -106,6 +106,66 @@ class Store:
                 connection.sendall(reply)
 
 
+class FcnpStore(Store):
+    """The same for FCNP: GET, SET, PING, MGET, MSET, AUTH, HELLO; `shards` of them on ports of their own."""
+
+    def __init__(self, deliver=None, shards=1, base=None):
+        super().__init__(deliver)
+        self.shards, self.base, self.misled = shards, base, 0
+
+    @staticmethod
+    def frame(status, body=b""):
+        return b"\xfb\x02" + bytes([status, 0]) + len(body).to_bytes(4, "little") + body
+
+    @staticmethod
+    def item(value):
+        return b"\xff" * 4 if value is None else len(value).to_bytes(4, "little") + value
+
+    def array(self, values):
+        return self.frame(6, len(values).to_bytes(4, "little") + b"".join(map(self.item, values)))
+
+    def value(self, key):
+        return self.frame(1) if key not in self.values else self.frame(4, self.values[key])
+
+    def reply(self, opcode, flags, body, shard):
+        number = lambda at: int.from_bytes(body[at:at + 4], "little")
+        self.commands[opcode] = self.commands.get(opcode, 0) + 1
+        if flags == 7:
+            self.misled += shard != number(8) or body[12] != body[7] or shard != body[7] & 1
+            body = body[20:]
+        elif flags == 1:
+            body = body[8:]
+        if opcode == 1:
+            return self.value(body[4:])
+        if opcode == 2:
+            end = 8 + number(0)
+            self.values[body[8:end]] = body[end:]
+            return self.frame(0) if len(body) == end + number(4) else self.frame(2, b"ERR length")
+        if opcode == 9:
+            return self.frame(0)
+        if opcode == 10:
+            keys, at = [], 4
+            for _ in range(number(0)):
+                keys.append(body[at + 4:at + 4 + number(at)])
+                at += 4 + number(at)
+            return self.array([self.values.get(key) for key in keys])
+        if opcode == 60:
+            return self.frame(0) if body.endswith(b"secret") else self.frame(2, b"WRONGPASS invalid")
+        if opcode == 61:
+            pairs = [b"server", b"fake", b"shards", b"%d" % self.shards, b"direct_base_port", b"%d" % self.base if self.base else b""]
+            return self.array(pairs)
+        return self.frame(2, b"ERR unsupported command")
+
+    def serve_shard(self, shard):
+        def serve(connection):
+            stream = connection.makefile("rb")
+            while header := stream.read(8):
+                assert header[:2] == b"\xfa\x02", header
+                reply = self.reply(header[2], header[3], stream.read(int.from_bytes(header[4:], "little")), shard)
+                (self.deliver or socket.socket.sendall)(connection, reply)
+        return serve
+
+
 def run(address, *arguments, limit=120):
     return subprocess.run([BENCH, *address, "--connections", "3", "--keys", "50", *arguments], capture_output=True, text=True,
                           timeout=limit)
@@ -158,6 +218,53 @@ def a_value_of_another_key_is_found():
     with FakeServer(store.serve) as server:
         result = run(server.address, "--requests", "500", "--preload", "--verify", "--mix", "get", "--json")
     assert result.returncode == 1 and json.loads(result.stdout)["wrong"] > 400, result.stdout
+
+
+def fcnp_frames_are_written_and_read_however_they_come():
+    for deliver in (None, byte_by_byte):
+        store = FcnpStore(deliver)
+        with FakeServer(store.serve_shard(0)) as server:
+            got = answer(run(server.address, "--protocol", "fcnp", "--requests", "300", "--preload", "--verify", "--mix", "get,mget,set,ping",
+                             "--batch", "3", "--pipeline", "5", "--password", "secret", "--value-size", "700", "--json"))
+        assert got["requests"] == 300 and got["wrong"] == 0 and got["misses"] == 0 and got["errors"] == 0, got
+        assert got["protocol"] == "fcnp" and len(store.values) == 50, (got, len(store.values))
+
+
+def neighbours(first, second):
+    """Two servers on ports that follow each other."""
+    while True:
+        one = FakeServer(first)
+        try:
+            return one, FakeServer(second, port=int(one.address[1]) + 1)
+        except OSError:
+            one.__exit__()
+
+
+def fcnp_goes_to_the_port_of_a_keys_shard():
+    """Two shards: bit 56 of the hash says which (the store compares it)."""
+    store = FcnpStore(shards=2)
+    one, second = neighbours(store.serve_shard(0), store.serve_shard(1))
+    store.values = {b"key:%012d" % i: b"x" * 64 for i in range(50)}
+    fanout = FakeServer(store.serve_shard(None))
+    store.base = int(one.address[1])
+    with one, second, fanout:
+        got = answer(run(fanout.address, "--protocol", "fcnp", "--direct", "--requests", "400", "--mix", "get,set", "--connections", "4",
+                         "--threads", "2", "--json"))
+    assert got["requests"] == 400 and got["errors"] == 0 and got["misses"] == 0 and store.misled == 0, (got, store.misled)
+    assert got["protocol"] == "fcnp-direct" and store.commands[61] == 1 and len(one.connections) == len(second.connections) == 2, got
+
+
+def fcnp_that_cannot_be_is_an_error():
+    with FakeServer(FcnpStore().serve_shard(0)) as server:
+        for arguments, status, reason in ((["--direct"], 1, "no direct ports"), (["--mix", "incr"], 2, "no FCNP opcode"),
+                                          (["--direct", "--mix", "ping"], 2, "no place at a direct port"),
+                                          (["--direct", "--preload"], 2, "without --preload"),
+                                          (["--password", "wrong"], 1, "WRONGPASS invalid")):
+            result = run(server.address, "--protocol", "fcnp", *arguments)
+            assert result.returncode == status and reason in result.stderr, (arguments, result)
+    with FakeServer(lambda c: c.sendall(b"-ERR what\r\n" * 3) or time.sleep(3)) as server:
+        result = run(server.address, "--protocol", "fcnp", "--duration", "2")
+    assert result.returncode == 1 and "not FCNP" in result.stderr, result.stderr
 
 
 def missing_keys_are_counted():
@@ -306,7 +413,8 @@ def many_connections_on_two_threads_work():
 
 TESTS = [an_exact_number_of_requests_is_sent_and_answered, replies_that_come_byte_by_byte_are_counted_and_verified,
          every_key_is_loaded_once, a_wrong_byte_is_found, a_value_of_another_key_is_found, missing_keys_are_counted,
-         errors_are_counted_and_the_first_is_shown, large_values_pass_both_ways, a_unix_socket_works,
+         errors_are_counted_and_the_first_is_shown, large_values_pass_both_ways, fcnp_frames_are_written_and_read_however_they_come,
+         fcnp_goes_to_the_port_of_a_keys_shard, fcnp_that_cannot_be_is_an_error, a_unix_socket_works,
          echoed_messages_are_counted_by_their_length, an_open_loop_keeps_its_rate_and_counts_from_the_intended_time,
          a_server_that_vanishes_is_an_error, a_server_that_goes_silent_is_an_error, a_server_that_never_reads_is_an_error,
          a_stream_that_is_not_resp_is_an_error, replies_nobody_asked_for_are_an_error, a_refused_login_is_an_error,

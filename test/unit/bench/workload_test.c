@@ -140,6 +140,7 @@ static void bad_options_are_refused_with_a_reason(void)
         { "--duration", "0" },     { "--key-size", "6" },
         { "--requests", "1e6" },   { "--rate", "0" },
         { "extra", NULL },         { "--server-pid", "0" },
+        { "--direct", NULL },      { "--protocol", "FCNP" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         if (parse(bad[i][0], bad[i][1]) == 0)
