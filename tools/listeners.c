@@ -119,6 +119,61 @@ static int open_addresses(struct listeners *l, const struct options *o, char *er
     return rc;
 }
 
+// ---- direct ports
+
+uint32_t listeners_addresses(const struct options *o)
+{
+    uint32_t count = 0;
+    for (const char *at = o->bind; *(at += strspn(at, " ")) != '\0'; at += strcspn(at, " "))
+        count++;
+    return count;
+}
+
+static int check_direct(const struct options *o, uint32_t base, uint32_t shards, char *error)
+{
+    uint32_t last = base + shards - 1;
+    if (last > UINT16_MAX)
+        return fail(error, -EINVAL, "direct-ports: the ports of %u shards from %u on pass 65535", shards, base);
+    if (o->port >= base && o->port <= last)
+        return fail(error, -EINVAL, "direct-ports: ports %u to %u overlap port %u", base, last, (unsigned)o->port);
+    return 0;
+}
+
+static int open_direct_address(struct listeners *l, const struct options *o, const char *host, bool optional, uint32_t shards, char *error)
+{
+    for (uint32_t shard = 0; shard < shards; shard++) {
+        uint16_t port = (uint16_t)(options_direct_base(o) + shard);
+        int fd = net_listen_tcp(host, port, (int)o->tcp_backlog, false);
+        if (optional && (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT))
+            return 0;
+        if (fd < 0)
+            return fail(error, fd, "cannot listen on %s port %u, shard %u's: %s", host, port, shard, strerror(-fd));
+        l->direct[l->direct_count++] = (struct direct_listening){ .fd = fd, .shard = shard };
+    }
+    return 0;
+}
+
+static int open_direct(struct listeners *l, const struct options *o, uint32_t shards, char *error)
+{
+    uint32_t base = options_direct_base(o);
+    int rc = check_direct(o, base, shards, error);
+    if (rc < 0)
+        return rc;
+    l->direct = calloc((size_t)shards * listeners_addresses(o) + 1, sizeof *l->direct);
+    char *addresses = strdup(o->bind), *rest = NULL;
+    if (addresses == NULL || l->direct == NULL)
+        rc = fail(error, -ENOMEM, "out of memory");
+    for (char *word = rc < 0 ? NULL : strtok_r(addresses, " ", &rest); word != NULL && rc == 0; word = strtok_r(NULL, " ", &rest)) {
+        bool optional = word[0] == '-';
+        rc = open_direct_address(l, o, host_of(word + optional), optional, shards, error);
+    }
+    free(addresses);
+    char name[64];
+    snprintf(name, sizeof name, "shards at ports %u to %u", base, base + shards - 1);
+    add_name(l, name);
+    return rc;
+}
+
 static unsigned default_mode(void)
 {
     mode_t mask = umask(0);
@@ -160,10 +215,12 @@ static int take_handed_over(struct listeners *l, const struct options *o, int fd
     return share(l, fd, is_unix, error);
 }
 
-static int open_all(struct listeners *l, const struct options *o, char *error)
+static int open_all(struct listeners *l, const struct options *o, uint32_t shards, char *error)
 {
     uint32_t handed_over = service_sockets();
     int rc = 0;
+    if (handed_over > 0 && o->direct_ports)
+        return fail(error, -EINVAL, "direct-ports cannot be had with sockets that a service manager hands over");
     for (uint32_t i = 0; i < handed_over && rc == 0; i++)
         rc = take_handed_over(l, o, SERVICE_FDS_FIRST + (int)i, error);
     if (handed_over > 0)
@@ -172,18 +229,20 @@ static int open_all(struct listeners *l, const struct options *o, char *error)
         rc = open_addresses(l, o, error);
     if (rc == 0 && o->unixsocket[0] != '\0')
         rc = open_unix(l, o, error);
-    if (rc == 0 && l->count == 0)
+    if (rc == 0 && o->direct_ports)
+        rc = open_direct(l, o, shards, error);
+    if (rc == 0 && l->count == 0 && l->direct_count == 0)
         return fail(error, -EINVAL, "nothing to listen on: no port, no address and no unixsocket");
     return rc;
 }
 
-int listeners_open(struct listeners *l, const struct options *o, uint32_t workers, char error[LISTENERS_ERROR_MAX])
+int listeners_open(struct listeners *l, const struct options *o, uint32_t workers, uint32_t shards, char error[LISTENERS_ERROR_MAX])
 {
     *l = (struct listeners){ .workers = workers };
     l->sockets = calloc((size_t)workers * LISTENERS_MAX, sizeof *l->sockets);
     if (l->sockets == NULL)
         return fail(error, -ENOMEM, "out of memory");
-    int rc = open_all(l, o, error);
+    int rc = open_all(l, o, shards, error);
     if (rc < 0)
         listeners_close(l);
     return rc;
@@ -195,6 +254,12 @@ void listeners_close(struct listeners *l)
         for (uint32_t i = 0; i < l->count; i++)
             if (listeners_of(l, w)[i].fd >= 0)
                 close(listeners_of(l, w)[i].fd);
+    for (uint32_t i = 0; i < l->direct_count; i++)
+        if (l->direct[i].fd >= 0)
+            close(l->direct[i].fd);
+    l->direct_count = 0;
+    free(l->direct);
+    l->direct = NULL;
     free(l->sockets);
     l->sockets = NULL;
     if (l->unix_path != NULL)

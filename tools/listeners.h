@@ -2,6 +2,7 @@
 // The sockets that the server listens on: for every worker one per address.
 //
 //   TCP            a socket for each worker and address (SO_REUSEPORT: the kernel spreads the connections)
+//   direct ports   a socket for each shard and address, of the worker that owns the shard
 //   unix socket    one socket, a descriptor of it for each worker
 //   handed over    by a service manager: instead of all the others, a descriptor for each worker
 #pragma once
@@ -20,18 +21,28 @@ struct listening {
     uint8_t flags; // enum listener_flag
 };
 
+struct direct_listening {
+    int fd;
+    uint32_t shard;
+};
+
 struct listeners {
     uint32_t workers;
-    uint32_t count;            // per worker
-    struct listening *sockets; // [workers * LISTENERS_MAX]
-    char *unix_path;           // to be removed at the end; NULL = none
-    char names[512];           // for the log
+    uint32_t count;                  // per worker
+    struct listening *sockets;       // [workers * LISTENERS_MAX]
+    struct direct_listening *direct; // [direct_count]
+    uint32_t direct_count;
+    char *unix_path; // to be removed at the end; NULL = none
+    char names[512]; // for the log
 };
 
 #define LISTENERS_ERROR_MAX 512
 
 // 0, or -errno and a reason.
-int listeners_open(struct listeners *l, const struct options *o, uint32_t workers, char error[LISTENERS_ERROR_MAX]) warn_unused;
+int listeners_open(struct listeners *l, const struct options *o, uint32_t workers, uint32_t shards,
+                   char error[LISTENERS_ERROR_MAX]) warn_unused;
+// How many addresses `bind` names.
+uint32_t listeners_addresses(const struct options *o);
 static inline struct listening *listeners_of(struct listeners *l, uint32_t worker)
 {
     return l->sockets + worker * LISTENERS_MAX;

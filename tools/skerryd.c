@@ -137,7 +137,7 @@ static int core_open(struct core *c)
     return 0;
 }
 
-// There is room for every listener (LISTENERS_MAX), so that this cannot fail.
+// There is room for every listener (LISTENERS_MAX, and what open_listeners reserved), so that this cannot fail.
 static void core_listen(struct core *c)
 {
     struct listening *l = listeners_of(&c->program->listeners, c->id);
@@ -145,6 +145,14 @@ static void core_listen(struct core *c)
         int rc = worker_listen(c->worker, l[i].fd, l[i].flags);
         assert(rc == 0);
         l[i].fd = -1;
+    }
+    for (uint32_t i = 0; i < c->program->listeners.direct_count; i++) {
+        struct direct_listening *d = &c->program->listeners.direct[i];
+        if (d->shard % c->program->cores.workers != c->id)
+            continue;
+        int rc = worker_listen_direct(c->worker, d->fd, d->shard);
+        assert(rc == 0);
+        d->fd = -1;
     }
 }
 
@@ -185,6 +193,8 @@ static void raise_files(struct program *p)
 {
     struct options *o = &p->server.options;
     uint64_t spare = DESCRIPTORS_SPARE + (uint64_t)p->cores.workers * (LISTENERS_MAX / 4 + 8);
+    if (o->direct_ports)
+        spare += (uint64_t)p->cores.shards * listeners_addresses(o);
     uint64_t wanted = (uint64_t)o->maxclients + spare;
     uint64_t got = net_raise_files(wanted);
     if (got >= wanted)
@@ -210,7 +220,7 @@ static void describe_server(struct program *p)
     s->started_ns = clock_now_ns();
     s->started_wall_ms = clock_wall_ms();
     s->worker_count = p->cores.workers;
-    route_init(&s->route, p->cores.shards, ROUTE_FULL_KEY);
+    route_init(&s->route, p->cores.shards, (enum route_mode)s->options.route_mode);
     host_describe(&p->host);
     p->host.stop_requested = wake_main;
     p->host.config_read = read_config;
@@ -307,9 +317,15 @@ static bool open_listeners(struct program *p)
 {
     char error[LISTENERS_ERROR_MAX];
     log_start(p);
-    if (listeners_open(&p->listeners, &p->server.options, p->cores.workers, error) < 0) {
+    if (listeners_open(&p->listeners, &p->server.options, p->cores.workers, p->cores.shards, error) < 0) {
         complain("%s", error);
         return false;
+    }
+    for (uint32_t w = 0; w < p->cores.workers; w++) {
+        if (worker_reserve_listeners(p->server.workers[w], p->listeners.direct_count) < 0) {
+            complain("out of memory");
+            return false;
+        }
     }
     log_line(LOG_NOTICE, "Ready to accept connections: %s", p->listeners.names);
     return true;

@@ -31,8 +31,11 @@ static void welcome(struct listener *l, int fd)
         if (w->options.tcp_keepalive > 0)
             (void)net_set_keepalive(fd, (int)w->options.tcp_keepalive);
     }
-    if (conn_new(w, fd, (l->flags & LISTENER_UNIX) != 0) == NULL)
+    struct conn *c = conn_new(w, fd, (l->flags & LISTENER_UNIX) != 0);
+    if (c == NULL)
         atomic_fetch_sub_explicit(&w->server->connected, 1, memory_order_relaxed);
+    else if (l->flags & LISTENER_DIRECT)
+        c->only_shard = l->shard;
 }
 
 // Out of descriptors or memory: those who are connected are served on, and it is said once a second at most.

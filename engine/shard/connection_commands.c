@@ -159,7 +159,12 @@ static void hello_native(struct call *c)
     put_pair(r, "modules", "");
     put_number_pair(r, "shards", w->route.shards);
     put_number_pair(r, "fanout_port", (uint64_t)w->options.port);
-    put_pair(r, "direct_base_port", "");
+    reply_bulk_cstr(r, "direct_base_port");
+    uint32_t base = options_direct_base(&w->options);
+    if (base == 0)
+        reply_bulk_cstr(r, "");
+    else
+        reply_bulk_integer(r, base);
     put_pair(r, "route_mode", w->route.mode == ROUTE_FULL_KEY ? "full_key" : "session_prefix");
     put_number_pair(r, "frame_max", w->options.proto_max_bulk_len + FCNP_HEADER);
     put_number_pair(r, "epoch", (uint64_t)w->server->started_wall_ms);

@@ -20,6 +20,7 @@ static const char *const MAXMEMORY_POLICIES[] = { "noeviction",      "allkeys-lr
                                                   "volatile-random", "volatile-ttl", NULL };
 static const char *const HUGEPAGES_NAMES[] = { "auto", "reserved", "no", NULL };
 static const char *const INDEX_HASH_NAMES[] = { "keyed", "public", NULL };
+static const char *const ROUTE_MODE_NAMES[] = { "full-key", "session-prefix", NULL };
 static const char *const IO_NAMES[] = { "auto", "uring", "epoll", NULL };
 static const char *const AUTO_NAMES[] = { "auto", "yes", "no", NULL };
 static const char *const LOGLEVEL_NAMES[] = { "debug", "verbose", "notice", "warning", "nothing", NULL };
@@ -451,7 +452,7 @@ static bool is_loopback(struct slice host)
 bool options_exposed(const struct options *o)
 {
     const char *at = o->bind;
-    if (!o->protected_mode || o->requirepass[0] != '\0' || o->port == 0)
+    if (!o->protected_mode || o->requirepass[0] != '\0' || (o->port == 0 && !o->direct_ports))
         return false;
     for (;;) {
         at += strspn(at, " -");
@@ -478,6 +479,13 @@ static int check_features(const struct options *o, char *error)
     return 0;
 }
 
+uint32_t options_direct_base(const struct options *o)
+{
+    if (!o->direct_ports)
+        return 0;
+    return (uint32_t)(o->direct_base_port != 0 || o->port == 0 ? o->direct_base_port : o->port + 1);
+}
+
 int options_check(const struct options *o, char error[OPTIONS_ERROR_MAX])
 {
     if (o->shards != 0 && !is_power_of_two((uint64_t)o->shards))
@@ -486,5 +494,7 @@ int options_check(const struct options *o, char error[OPTIONS_ERROR_MAX])
         return refuse(error, "shards must not be fewer than workers");
     if (options_exposed(o))
         return refuse(error, OPTIONS_EXPOSED);
+    if (o->direct_ports && options_direct_base(o) == 0)
+        return refuse(error, "direct-ports without a port need direct-base-port");
     return check_features(o, error);
 }

@@ -22,8 +22,8 @@ struct output_limit { // client-output-buffer-limit
 
 enum output_class { OUTPUT_NORMAL, OUTPUT_REPLICA, OUTPUT_PUBSUB, OUTPUT_CLASSES };
 
-// Values of the options that are a choice of words, in the order of options.c's lists. maxmemory-policy is enum store_policy and
-// io is enum reactor_backend.
+// Values of the options that are a choice of words, in the order of options.c's lists. maxmemory-policy is enum store_policy,
+// io is enum reactor_backend, route-mode is enum route_mode.
 enum option_auto { OPTION_AUTO, OPTION_YES, OPTION_NO };
 enum option_hugepages { HUGEPAGES_AUTO, HUGEPAGES_RESERVED, HUGEPAGES_NO };
 enum option_index_hash { INDEX_HASH_KEYED, INDEX_HASH_PUBLIC };
@@ -103,6 +103,9 @@ int options_load(struct options *o, const char *file, struct slice text, char er
 int options_load_flags(struct options *o, int argc, char *const *argv, char error[OPTIONS_ERROR_MAX]) warn_unused;
 // What holds between options. -EINVAL and a reason.
 int options_check(const struct options *o, char error[OPTIONS_ERROR_MAX]) warn_unused;
+
+// Port of shard 0; 0 = direct ports are off (or, before options_check, have no port).
+uint32_t options_direct_base(const struct options *o);
 
 // Strangers could connect and need no password, and protected-mode forbids that: options_check refuses with this text.
 bool options_exposed(const struct options *o);

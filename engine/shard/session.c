@@ -170,6 +170,8 @@ static bool start_blob(struct conn *c)
 static void run_single(struct conn *c, struct item *item)
 {
     run_prepare(c, item);
+    if (unlikely(c->only_shard != NO_SHARD))
+        native_check_port(c, item, REFUSE_SHARD);
     run_batch(c, item, 1);
     drop_blobs(c);
 }
@@ -303,6 +305,8 @@ static size_t run_whole(struct conn *c, struct slice in, bool *more)
         if (count > PREFETCH_LAG)
             run_prefetch(&w->items[count - 1 - PREFETCH_LAG]);
     }
+    for (uint32_t i = 0; unlikely(c->only_shard != NO_SHARD) && i < count; i++)
+        native_check_port(c, &w->items[i], REFUSE_SHARD);
     uint32_t ran = run_batch(c, w->items, count);
     if (ran < count) {
         *more = false;

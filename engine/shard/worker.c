@@ -61,6 +61,8 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
         result = open_store(w, prng_next(&w->prng), secret);
     w->commands = calloc(command_count(), sizeof *w->commands);
     w->databases = calloc((size_t)w->options.databases, sizeof *w->databases);
+    if (result == 0)
+        result = worker_reserve_listeners(w, 0);
     for (int i = 0; i < 2; i++)
         w->arenas[i].memory = memory->reserve(memory, TURN_ARENA_SIZE, 4096);
     if (result == 0 && (w->commands == NULL || w->databases == NULL || w->arenas[0].memory == NULL || w->arenas[1].memory == NULL))
@@ -100,21 +102,44 @@ struct worker *worker_free(struct worker *w)
     mesh_deinit(&w->mesh);
     fcnp_deinit(&w->native);
     options_deinit(&w->options);
+    free(w->listeners);
     free(w->commands);
     free(w->databases);
     free(w);
     return NULL;
 }
 
-int worker_listen(struct worker *w, int fd, uint8_t flags)
+int worker_reserve_listeners(struct worker *w, uint32_t more)
 {
-    if (w->listener_count == WORKER_LISTENERS_MAX)
+    assert(w->listener_count == 0);
+    struct listener *grown = realloc(w->listeners, (WORKER_LISTENERS_MAX + more) * sizeof *grown);
+    if (grown == NULL)
+        return -ENOMEM;
+    w->listeners = grown;
+    w->listener_cap = WORKER_LISTENERS_MAX + more;
+    return 0;
+}
+
+static int listen_on(struct worker *w, int fd, uint8_t flags, uint32_t shard)
+{
+    if (w->listener_count == w->listener_cap)
         return -ENOSPC;
     struct listener *l = &w->listeners[w->listener_count++];
-    *l = (struct listener){ .worker = w, .flags = flags };
+    *l = (struct listener){ .worker = w, .flags = flags, .shard = shard };
     l->op = (struct op){ .kind = OP_ACCEPT, .owner = OWNER_LISTENER, .fd = fd, .fixed_buffer = -1 };
     reactor_submit(w->reactor, &l->op);
     return 0;
+}
+
+int worker_listen(struct worker *w, int fd, uint8_t flags)
+{
+    return listen_on(w, fd, flags, NO_SHARD);
+}
+
+int worker_listen_direct(struct worker *w, int fd, uint32_t shard)
+{
+    assert(shard % w->server->worker_count == w->id);
+    return listen_on(w, fd, LISTENER_DIRECT, shard);
 }
 
 void worker_apply_options(struct worker *w)

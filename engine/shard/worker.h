@@ -60,7 +60,7 @@ struct error_stats {
     uint64_t count;
 };
 
-#define WORKER_LISTENERS_MAX 32
+#define WORKER_LISTENERS_MAX 32 // beside direct ports
 #define NO_SHARD             UINT32_MAX
 #define BATCH_REQUESTS       64
 #define BATCH_ARGS           1024
@@ -75,14 +75,16 @@ struct database_stats {
 enum listener_flag {
     LISTENER_UNIX = 1,
     LISTENER_SHARED = 2, // other workers accept from the same socket
+    LISTENER_DIRECT = 4, // of one shard
 };
 
 struct listener {
     struct op op;
     struct op cancel;
     struct worker *worker;
-    uint8_t flags; // enum listener_flag
-    bool paused;   // after EMFILE: armed again by the clock
+    uint8_t flags;  // enum listener_flag
+    uint32_t shard; // LISTENER_DIRECT
+    bool paused;    // after EMFILE: armed again by the clock
 };
 
 // Why a request does not run.
@@ -158,8 +160,8 @@ struct worker {
     bool maintain_more;
     bool draining;
     uint64_t drain_until_ns;
-    struct listener listeners[WORKER_LISTENERS_MAX];
-    uint32_t listener_count;
+    struct listener *listeners; // [listener_cap]
+    uint32_t listener_count, listener_cap;
     uint64_t accept_complaint_ns;
     struct pending *pending_free;
     struct database_stats *databases; // [options.databases]
@@ -173,8 +175,12 @@ struct worker {
 int worker_new(struct worker **out, struct server *server, uint32_t id, struct reactor *reactor, struct memory *memory, uint64_t seed,
                const struct hash_secret *secret) warn_unused;
 struct worker *worker_free(struct worker *w);
+// Room for so many more listeners than WORKER_LISTENERS_MAX; before the first of them. -ENOMEM.
+int worker_reserve_listeners(struct worker *w, uint32_t more) warn_unused;
 // All workers exist before the first turn of any of them.
 int worker_listen(struct worker *w, int fd, uint8_t flags) warn_unused; // enum listener_flag
+// A direct port of a shard that this worker owns.
+int worker_listen_direct(struct worker *w, int fd, uint32_t shard) warn_unused;
 
 // One pass over everything. False: told to stop, and drained.
 bool worker_turn(struct worker *w);
