@@ -174,8 +174,12 @@ static void lookup_batch(struct bench *b, uint64_t count)
             hashes[k] = keyspace_hash(b->ks, keys[k]);
             keyspace_prefetch(b->ks, hashes[k]);
         }
+        bool displaced[BATCH];
         for (int k = 0; k < BATCH; k++)
-            keyspace_prefetch_entry(b->ks, hashes[k]);
+            displaced[k] = keyspace_prefetch_entry(b->ks, hashes[k]);
+        for (int k = 0; k < BATCH; k++)
+            if (displaced[k])
+                keyspace_prefetch_displaced(b->ks, hashes[k]);
         for (int k = 0; k < BATCH; k++) {
             struct entry *e = keyspace_find(b->ks, keys[k], hashes[k], NOW_MS);
             found += e != NULL ? entry_value(e).data[0] == b->value[0] : 0;

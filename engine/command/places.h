@@ -14,7 +14,13 @@ static inline uint32_t places_load(struct call *c, uint32_t arg, uint32_t end, u
         out[n] = call_place(c, arg);
         keyspace_prefetch(out[n].keyspace, out[n].hash);
     }
+    uint32_t displaced = 0; // bits
+    static_assert(PLACES_MAX <= 32, "a bit each");
     for (uint32_t i = 0; n > 1 && i < n; i++)
-        keyspace_prefetch_entry(out[i].keyspace, out[i].hash);
+        displaced |= (uint32_t)keyspace_prefetch_entry(out[i].keyspace, out[i].hash) << i;
+    for (; displaced != 0; displaced &= displaced - 1) {
+        const struct place *p = &out[__builtin_ctz(displaced)];
+        keyspace_prefetch_displaced(p->keyspace, p->hash);
+    }
     return n;
 }

@@ -39,6 +39,7 @@ static void refuse(const struct conn *c, struct item *item, enum refusal why)
     item->refusal = (uint8_t)why;
     item->worker = c->worker->id;
     item->spread = false;
+    item->displaced = false;
 }
 
 // ---- what is asked for
@@ -80,6 +81,7 @@ static void place_bare(struct conn *c, struct item *item, const struct fcnp_requ
 {
     struct worker *w = c->worker;
     item->spread = false;
+    item->displaced = false;
     item->keyspace = NULL;
     item->shard = route_shard_of_hash(&w->route, frame->key_hash);
     item->worker = item->shard % w->server->worker_count;

@@ -57,6 +57,7 @@ static inline bool place(struct conn *c, struct item *item, const struct command
     item->shard = NO_SHARD;
     item->worker = w->id;
     item->spread = false;
+    item->displaced = false;
     item->refusal = REFUSE_NOT;
     if (unlikely(command == NULL)) {
         item->refusal = REFUSE_UNKNOWN;
@@ -304,7 +305,7 @@ static inline uint32_t batch(struct conn *c, struct item *items, struct fcnp_req
     // A few now; the rest of the last ones one by one while the first ones run.
     uint32_t asked = count > PREFETCH_LAG ? count - PREFETCH_LAG : 0;
     for (uint32_t few = 0; few < 4 && asked < count; few++)
-        run_prefetch(&items[asked++]);
+        run_prefetch(items, asked++);
     struct reply reply = { .protocol = c->client.protocol };
     struct call call = call_on(c->worker, &reply, c->client.db);
     call.client = &c->client;
@@ -315,7 +316,7 @@ static inline uint32_t batch(struct conn *c, struct item *items, struct fcnp_req
         if (unlikely(!conn_runs(c)))
             break;
         if (asked < count)
-            run_prefetch(&items[asked++]);
+            run_prefetch(items, asked++);
         if (frames != NULL)
             begin_frame(c, &items[i], &frames[i]);
         run_item(c, &items[i], &call, frames != NULL);
@@ -423,6 +424,7 @@ struct served {
     const struct slice *argv;
     struct keyspace *keyspace;
     uint64_t hash;
+    bool displaced; // as struct item's
 };
 
 static struct blob *blob_at(const uint8_t *bytes)
@@ -559,8 +561,10 @@ void run_serve(struct worker *w, struct mesh_block *block)
             count++;
         }
         for (uint32_t i = 0; i < count; i++)
-            if (batch[i].keyspace != NULL)
-                keyspace_prefetch_entry(batch[i].keyspace, batch[i].hash);
+            batch[i].displaced = batch[i].keyspace != NULL && keyspace_prefetch_entry(batch[i].keyspace, batch[i].hash);
+        for (uint32_t i = 0; i < count; i++)
+            if (unlikely(batch[i].displaced))
+                keyspace_prefetch_displaced(batch[i].keyspace, batch[i].hash);
         for (uint32_t i = 0; i < count; i++)
             serve_one(w, block->from, &batch[i]);
         if (count == 0) {

@@ -7,15 +7,21 @@
 
 // Looks the command up and routes it. True: nothing may be parsed behind it before it has run (it may change the session).
 bool run_prepare(struct conn *c, struct item *item);
-// Memory answers in three steps, each a cache miss: the bucket (asked for by run_prepare), the entry it points to (run_prefetch, once
-// the bucket has come), the use. So each step runs PREFETCH_LAG requests behind the one before it, and the misses overlap with parsing
-// and running instead of standing between them.
-#define PREFETCH_LAG 12
+// Memory answers in steps, each a cache miss: the bucket (asked for by run_prepare), the entry it points to (run_prefetch, once
+// the bucket has come), for some the next bucket in between, the use. So each step runs some requests behind the one before it, and
+// the misses overlap with parsing and running instead of standing between them.
+#define PREFETCH_LAG   12
+#define PREFETCH_AGAIN 6
 
-static inline void run_prefetch(const struct item *item)
+// items[at], and once more the one PREFETCH_AGAIN before it if it needs that. `at` goes up from call to call; some may be left out.
+static inline void run_prefetch(struct item *items, uint32_t at)
 {
-    if (item->keyspace != NULL)
-        keyspace_prefetch_entry(item->keyspace, item->hash);
+    struct item *item = &items[at];
+    item->displaced = item->keyspace != NULL && keyspace_prefetch_entry(item->keyspace, item->hash);
+    if (at < PREFETCH_AGAIN || likely(!items[at - PREFETCH_AGAIN].displaced))
+        return;
+    item = &items[at - PREFETCH_AGAIN];
+    keyspace_prefetch_displaced(item->keyspace, item->hash);
 }
 
 // The same where item->command is known (NULL: there is none).

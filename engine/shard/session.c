@@ -248,7 +248,7 @@ static size_t run_whole_frames(struct conn *c, struct slice in, bool *more)
         if (native_prepare(c, item, frame) || !own_args || args > BATCH_ARGS / 2)
             break;
         if (count > PREFETCH_LAG)
-            run_prefetch(&w->items[count - 1 - PREFETCH_LAG]);
+            run_prefetch(w->items, count - 1 - PREFETCH_LAG);
     }
     uint32_t ran = run_frames(c, w->items, w->natives, count);
     if (ran < count) {
@@ -303,7 +303,7 @@ static size_t run_whole(struct conn *c, struct slice in, bool *more)
         if (run_prepare(c, item) || !own_args || args > BATCH_ARGS / 2)
             break;
         if (count > PREFETCH_LAG)
-            run_prefetch(&w->items[count - 1 - PREFETCH_LAG]);
+            run_prefetch(w->items, count - 1 - PREFETCH_LAG);
     }
     for (uint32_t i = 0; unlikely(c->only_shard != NO_SHARD) && i < count; i++)
         native_check_port(c, &w->items[i], REFUSE_SHARD);

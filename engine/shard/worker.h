@@ -113,8 +113,9 @@ struct item {
     uint64_t hash;
     uint32_t shard;
     uint32_t worker;
-    uint32_t end; // offset behind its last byte in what was parsed
-    bool spread;  // its keys belong to several workers
+    uint32_t end;   // offset behind its last byte in what was parsed
+    bool spread;    // its keys belong to several workers
+    bool displaced; // its entry is to be asked for once more (keyspace_prefetch_displaced)
 };
 
 // Memory that replies of one turn are written to and sent from; two alternate, because quiet sends of a turn are settled only

@@ -185,6 +185,19 @@ static inline struct bucket *index_home(const struct index_world *w, const struc
     return (struct bucket *)arena_at(&w->slabs.arena, s->ref) + segment_home(s, segment_position(s, hash));
 }
 
+// Where the lookup goes on when the home bucket has been passed.
+static inline struct bucket *index_behind_home(const struct index_world *w, const struct index *ix, uint64_t hash)
+{
+    const struct segment *s = &ix->directory->segments[directory_slot(ix->directory, hash)];
+    uint32_t at = segment_home(s, segment_position(s, hash)) + 1;
+    return (struct bucket *)arena_at(&w->slabs.arena, s->ref) + (at == s->buckets ? 0 : at);
+}
+
+static inline uint8_t index_tag(const struct index *ix, uint64_t hash)
+{
+    return segment_tag(segment_position(&ix->directory->segments[directory_slot(ix->directory, hash)], hash));
+}
+
 // Cost when found at home: the directory's line (cached), the bucket's line, the entry's line.
 static inline struct spot index_find(const struct index_world *w, const struct index *ix, uint64_t hash, struct slice key)
 {

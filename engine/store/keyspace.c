@@ -29,25 +29,41 @@ void keyspace_prefetch(const struct keyspace *ks, uint64_t hash)
         prefetch(index_home(&ks->store->world, &ks->index, hash));
 }
 
-void keyspace_prefetch_entry(const struct keyspace *ks, uint64_t hash)
+static inline void prefetch_match(const struct store *s, const struct bucket *b, uint32_t match)
+{
+    // Nearly always one; two where tags agree by chance.
+    for (; match != 0; match &= match - 1) {
+        const uint8_t *e = (const uint8_t *)store_entry(s, b->refs[__builtin_ctz(match)]);
+        // A small entry lies in two lines, and in a third one when it begins near the end of its first.
+        prefetch(e);
+        prefetch(e + 64);
+        if (((uintptr_t)e & 63) > 40)
+            prefetch(e + 104);
+    }
+}
+
+bool keyspace_prefetch_entry(const struct keyspace *ks, uint64_t hash)
+{
+    const struct index *ix = &ks->index;
+    if (unlikely(ix->directory == NULL))
+        return false;
+    const struct index_world *w = &ks->store->world;
+    const struct bucket *b = index_home(w, ix, hash);
+    uint32_t match = bucket_match(b, index_tag(ix, hash));
+    prefetch_match(ks->store, b, match);
+    if (likely(match != 0 || b->passed == 0))
+        return false;
+    prefetch(index_behind_home(w, ix, hash));
+    return true;
+}
+
+void keyspace_prefetch_displaced(const struct keyspace *ks, uint64_t hash)
 {
     const struct index *ix = &ks->index;
     if (unlikely(ix->directory == NULL))
         return;
-    const struct segment *s = &ix->directory->segments[directory_slot(ix->directory, hash)];
-    const struct bucket *b = index_home(&ks->store->world, ix, hash);
-    uint32_t match = bucket_match(b, segment_tag(segment_position(s, hash)));
-    if (unlikely(match == 0)) {
-        if (b->passed > 0)
-            prefetch(b + 1);
-        return;
-    }
-    const uint8_t *e = (const uint8_t *)store_entry(ks->store, b->refs[__builtin_ctz(match)]);
-    // A small entry lies in two lines, and in a third one when it begins near the end of its first.
-    prefetch(e);
-    prefetch(e + 64);
-    if (((uintptr_t)e & 63) > 40)
-        prefetch(e + 104);
+    const struct bucket *b = index_behind_home(&ks->store->world, ix, hash);
+    prefetch_match(ks->store, b, bucket_match(b, index_tag(ix, hash)));
 }
 
 static struct entry *spot_entry(const struct keyspace *ks, struct spot spot)

@@ -18,9 +18,11 @@ struct store;
 
 uint64_t keyspace_hash(const struct keyspace *ks, struct slice key);
 
-// Two steps, each for all keys of a batch before the next step: the bucket's line, then the lines of the entry it points to.
+// Steps, each for all keys of a batch before the next step: the bucket's line, then the lines of the entry it points to. True: the
+// entry is not in its home bucket (8 % are not) and the next bucket has been asked for; then the third step asks for its entry.
 void keyspace_prefetch(const struct keyspace *ks, uint64_t hash);
-void keyspace_prefetch_entry(const struct keyspace *ks, uint64_t hash);
+bool keyspace_prefetch_entry(const struct keyspace *ks, uint64_t hash);
+void keyspace_prefetch_displaced(const struct keyspace *ks, uint64_t hash);
 
 // NULL: not there, or expired (then it is removed and counted). Notes the access for eviction.
 struct entry *keyspace_find(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms);

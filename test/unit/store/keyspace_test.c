@@ -262,6 +262,32 @@ static void random_draws_reach_every_key(void)
     world_stop(&w);
 }
 
+static void few_entries_need_a_third_step_of_prefetching(void)
+{
+    struct world w;
+    world_start(&w);
+    uint32_t displaced = 0, count = 50000;
+    char name[32];
+    for (uint32_t pass = 0; pass < 2; pass++) {
+        for (uint32_t i = 0; i < count; i++) {
+            struct slice key = slice_of(name, (size_t)snprintf(name, sizeof name, "key:%u", i));
+            uint64_t hash = keyspace_hash(w.ks, key);
+            keyspace_prefetch(w.ks, hash);
+            if (pass == 0) {
+                check(keyspace_set(w.ks, key, hash, ENTRY_STRING, key, ENTRY_NO_DEADLINE, 1) != NULL);
+                continue;
+            }
+            if (keyspace_prefetch_entry(w.ks, hash)) {
+                keyspace_prefetch_displaced(w.ks, hash);
+                displaced++;
+            }
+            check(keyspace_find(w.ks, key, hash, 1) != NULL);
+        }
+    }
+    check(displaced > 0 && displaced < count / 5);
+    world_stop(&w);
+}
+
 static void empty_keyspaces_cost_little(void)
 {
     check(sizeof(struct keyspace) + sizeof(struct keyspace *) < 256);
@@ -322,4 +348,5 @@ static void compaction_gives_memory_back_and_harms_no_entry(void)
 TESTS(TEST(compaction_gives_memory_back_and_harms_no_entry), TEST(random_operations_agree_with_a_plain_map),
       TEST(out_of_memory_changes_nothing), TEST(a_store_without_memory_is_no_store), TEST(a_scan_sees_what_was_there_from_begin_to_end),
       TEST(cleared_memory_comes_back_in_pieces), TEST(an_emptied_store_gives_its_pages_back), TEST(an_append_a_byte_at_a_time_moves_seldom),
-      TEST(a_pinned_value_outlives_its_entry), TEST(random_draws_reach_every_key), TEST(empty_keyspaces_cost_little))
+      TEST(a_pinned_value_outlives_its_entry), TEST(random_draws_reach_every_key), TEST(few_entries_need_a_third_step_of_prefetching),
+      TEST(empty_keyspaces_cost_little))
