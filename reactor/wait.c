@@ -6,19 +6,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/relax.h"
+
 #define WAIT_YIELD_NS (5 * NS_PER_US)
 #define WAIT_LOST_NS  (4 * NS_PER_US) // a yield that takes longer let somebody else run
 #define WAIT_MIN_NS   (2 * NS_PER_US)
 #define WAIT_LOOKS    16 // between two looks at the clock
-
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
 
 int wait_open(struct wait *w, struct reactor *r, uint32_t spin_us)
 {

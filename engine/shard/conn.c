@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "engine/shard/fanout.h"
+#include "engine/shard/gather.h"
 #include "engine/shard/native.h"
 #include "engine/shard/session.h"
 #include "reactor/log.h"
@@ -336,6 +336,12 @@ static void go_on_later(struct conn *c)
         list_append(&c->worker->stalled, &c->stalled);
 }
 
+void conn_pass(struct conn *c)
+{
+    c->barrier = false;
+    go_on_later(c);
+}
+
 void conn_settle(struct conn *c)
 {
     if (c->state == CONN_ENDING && c->pending == NULL && c->out.len == 0 && !c->sending_now && c->send.state == OP_IDLE) {
@@ -487,11 +493,22 @@ static void advance(struct conn *c, struct buf *out)
     }
 }
 
+static void deliver_part(struct worker *w, struct pending *p, uint8_t *heap, const uint8_t *bytes, uint64_t len)
+{
+    void *owner = p->owner;
+    uint32_t part = p->part;
+    enum pending_kind kind = (enum pending_kind)p->kind;
+    pending_free(w, p);
+    if (kind == PENDING_GRANT)
+        txn_answer(w, owner, part, bytes, len);
+    else
+        gather_part(w, owner, part, heap, bytes, len);
+}
+
 void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block, uint8_t *heap, const uint8_t *bytes, uint64_t len)
 {
-    if (unlikely(p->gather != NULL)) {
-        fanout_part(w, p->gather, p->part, heap, bytes, len);
-        pending_free(w, p);
+    if (unlikely(p->kind != PENDING_REPLY)) {
+        deliver_part(w, p, heap, bytes, len);
         return;
     }
     struct conn *c = p->conn;
@@ -503,10 +520,8 @@ void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block,
         pending_free(w, p);
         return;
     }
-    if (unlikely(p->barrier)) {
-        c->barrier = false;
-        go_on_later(c);
-    }
+    if (unlikely(p->barrier))
+        conn_pass(c);
     if (likely(c->pending == p)) {
         advance(c, conn_out_begin(c));
         conn_out_end(c);

@@ -37,14 +37,19 @@ enum conn_state {
 // Owners of ops, for the switch in worker_turn.
 enum op_owner { OWNER_LISTENER, OWNER_LISTENER_CANCEL, OWNER_CONN_RECV, OWNER_CONN_SEND, OWNER_CONN_CANCEL };
 
-struct gather;
+enum pending_kind {
+    PENDING_REPLY, // of a request of the connection
+    PENDING_PART,  // part `part` of the struct gather `owner`
+    PENDING_GRANT, // of participant `part` of the struct txn `owner`
+};
 
 // A reply that is due from elsewhere.
 struct pending {
     struct pending *next;
-    struct conn *conn;     // NULL: the connection is gone, or the reply is part of a fan-out
-    struct gather *gather; // the reply is part `part` of this fan-out
+    struct conn *conn; // NULL: the connection is gone, or the reply is part of something larger
+    void *owner;       // what it is part of
     uint32_t part;
+    uint8_t kind;  // enum pending_kind
     bool ready;    // the reply came before those in front of it
     bool silent;   // CLIENT REPLY OFF or SKIP: counted, not sent
     uint8_t frame; // the bytes are RESP and leave as an FCNP frame: its enum fcnp_shape + 1; 0 = as they are
@@ -68,7 +73,7 @@ struct conn {
     uint8_t frame;      // of the request being run, for its pending (struct pending)
     bool bare;          // and it is a bare GET
     bool paused;        // does not read: too much unsent or pending
-    bool barrier;       // a fan-out in several steps is under way: what follows must see all of it
+    bool barrier;       // a transaction has not been granted everywhere: what follows must come behind it
     bool crowded;       // PENDING_MAX requests are at other workers
     bool backlog;       // `carry` may hold whole requests
     bool end_seen;      // the client sent its FIN; what `carry` holds is still answered
@@ -134,6 +139,15 @@ void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block,
 static inline bool conn_runs(const struct conn *c)
 {
     return c->state == CONN_OPEN && !c->paused && !c->barrier && !c->crowded;
+}
+
+// The barrier is over: goes on at the end of the turn.
+void conn_pass(struct conn *c);
+
+// CLIENT REPLY OFF or SKIP: what is answered now is not sent.
+static inline bool conn_silent(const struct conn *c)
+{
+    return (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
 }
 
 static inline struct conn *conn_of_client(const struct client *c)

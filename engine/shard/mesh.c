@@ -184,24 +184,35 @@ static bool push_backlog(struct mesh_peer *p, struct worker_stats *stats)
     return pushed;
 }
 
+bool mesh_push_to(struct mesh *m, struct worker **workers, uint32_t target)
+{
+    struct mesh_peer *p = &m->peers[target];
+    for (int kind = 0; kind < 2; kind++)
+        if (p->open[kind] != NULL && p->open[kind]->len > 0)
+            close_open(p, (enum mesh_kind)kind);
+    if (p->backlog == NULL || !push_backlog(p, &workers[m->self]->stats))
+        return false;
+    _Atomic uint64_t *word = &workers[target]->mesh.inbox[m->self / 64];
+    uint64_t bit = UINT64_C(1) << (m->self % 64);
+    // The bit may still stand from an earlier push; a read is cheaper than taking the line, but it must not pass the push.
+    atomic_thread_fence(memory_order_seq_cst);
+    if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0)
+        atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
+    return true;
+}
+
 void mesh_push(struct mesh *m, struct worker **workers)
 {
-    struct worker *self = workers[m->self];
-    for (uint32_t t = 0; t < m->count; t++) {
-        struct mesh_peer *p = &m->peers[t];
-        for (int kind = 0; kind < 2; kind++)
-            if (p->open[kind] != NULL && p->open[kind]->len > 0)
-                close_open(p, (enum mesh_kind)kind);
-        if (p->backlog == NULL || !push_backlog(p, &self->stats))
-            continue;
-        _Atomic uint64_t *word = &workers[t]->mesh.inbox[m->self / 64];
-        uint64_t bit = UINT64_C(1) << (m->self % 64);
-        // The bit may still stand from an earlier push; a read is cheaper than taking the line, but it must not pass the push.
-        atomic_thread_fence(memory_order_seq_cst);
-        if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0)
-            atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
-        reactor_wake(workers[t]->reactor, self->reactor);
-    }
+    for (uint32_t t = 0; t < m->count; t++)
+        if (mesh_push_to(m, workers, t))
+            reactor_wake(workers[t]->reactor, workers[m->self]->reactor);
+}
+
+bool mesh_takes(const struct mesh *m, uint32_t target)
+{
+    const struct mesh_peer *p = &m->peers[target];
+    uint32_t blocks = p->backlog_count + (p->open[MESH_REQUESTS] != NULL) + (p->open[MESH_REPLIES] != NULL);
+    return spsc_count(p->out) + blocks < MESH_RING_SLOTS;
 }
 
 bool mesh_has_mail(struct mesh *m)

@@ -52,8 +52,21 @@ struct mesh_request {
     uint16_t db;
     uint16_t command;
     uint8_t protocol;
-    uint8_t has_blobs;
+    uint8_t flags; // enum mesh_flag
 };
+
+enum mesh_flag {
+    MESH_HAS_BLOBS = 1,
+    MESH_IN_TXN = 2, // its keys have been granted to the sender's transaction: nothing to wait for
+};
+
+// Not in the command table: what workers say to each other (mesh_request.command).
+#define MESH_FETCH   0xffffu // key -> its value as bytes (steps.c says how)
+#define MESH_PUT     0xfffeu // key, such bytes: makes it so
+#define MESH_QUEUE   0xfffdu // announces a transaction's share; answered when it is granted (txn.c)
+#define MESH_RELEASE 0xfffcu // cookie: the share. No answer
+#define MESH_BARE    0xfffbu // FCNP's bare GET: hash u64, key length u32
+#define MESH_WORDS   0xfff0u // from here on
 
 #define MESH_NO_SHARD UINT16_MAX
 #define MESH_BLOB     (UINT32_C(1) << 31)
@@ -105,6 +118,10 @@ struct worker;
 
 // End of turn: pushes what is open and what waited, tells the receivers and wakes those that sleep.
 void mesh_push(struct mesh *m, struct worker **workers);
+// The same for one target, without waking it. True: something was pushed.
+bool mesh_push_to(struct mesh *m, struct worker **workers, uint32_t target);
+// One more message, of any size, would be pushed at once.
+bool mesh_takes(const struct mesh *m, uint32_t target);
 // Blocks that a full ring did not take: push again before sleeping.
 bool mesh_has_backlog(const struct mesh *m);
 bool mesh_has_mail(struct mesh *m);

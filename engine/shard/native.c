@@ -2,7 +2,6 @@
 #include "engine/shard/native.h"
 
 #include "base/bytes.h"
-#include "engine/shard/fanout.h"
 #include "engine/shard/run.h"
 #include "proto/fcnp_reply.h"
 
@@ -163,7 +162,8 @@ void native_serve_bare(struct worker *w, const struct mesh_request *head, const 
     enum refusal refusal = find_bare(w, head->shard, head->db, load_u64(argv[1].data), load_u32(argv[1].data + 8), &get[1]);
     struct reply reply = { .out = out, .protocol = head->protocol };
     if (refusal == REFUSE_NOT)
-        run_here(w, NULL, command_find(get, 2), get, 2, head->db, head->protocol, out);
+        run_here(w, &(struct here){ .command = command_find(get, 2), .argv = get, .argc = 2, .db = head->db, .protocol = head->protocol },
+                 out);
     else if (refusal == REFUSE_BARE_MISS)
         reply_null(&reply);
     else

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "engine/shard/defer.h"
 #include "engine/shard/fanout.h"
+#include "engine/shard/gather.h"
 #include "engine/shard/native.h"
 #include "engine/shard/session.h"
 #include "proto/fcnp_reply.h"
@@ -97,7 +99,7 @@ bool run_place(struct conn *c, struct item *item)
 
 // ---- run
 
-static void count_error(struct worker *w, const struct reply *reply)
+void run_count_error(struct worker *w, const struct reply *reply)
 {
     w->stats.errors += reply->errors;
     for (int i = 0; i < ERROR_CODES_MAX; i++) {
@@ -166,12 +168,14 @@ static cold void refuse(struct worker *w, const struct item *item, struct reply 
 }
 
 // The one place where a command function is called.
-static inline void run_call(struct worker *w, struct call *call)
+// `has_room`: somebody has asked for it already.
+static inline void run_call(struct worker *w, struct call *call, bool has_room)
 {
     struct reply *reply = call->reply;
     struct command_stats *stats = &w->commands[command_index(call->command)];
     w->stats.commands++;
-    if (unlikely(w->options.maxmemory > 0) && (call->command->flags & CMD_DENYOOM) != 0 && !store_make_room(w->store, w->now_ms)) {
+    if (unlikely(w->options.maxmemory > 0) && (call->command->flags & CMD_DENYOOM) != 0 && !has_room &&
+        !store_make_room(w->store, w->now_ms)) {
         stats->rejected++;
         w->stats.rejected_calls++;
         reply_error(reply, REPLY_OUT_OF_MEMORY);
@@ -181,7 +185,7 @@ static inline void run_call(struct worker *w, struct call *call)
         stats->failed += reply->errors;
     }
     if (unlikely(reply->errors > 0))
-        count_error(w, reply);
+        run_count_error(w, reply);
 }
 
 static inline struct call call_on(struct worker *w, struct reply *reply, uint32_t db)
@@ -216,7 +220,9 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
         }
         refuse(c->worker, item, reply);
         if (reply->errors > 0)
-            count_error(c->worker, reply);
+            run_count_error(c->worker, reply);
+    } else if (unlikely(c->worker->txns.intents.count > 0) && defer_item(c, item)) {
+        return;
     } else {
         call->command = item->command;
         call->argc = item->request.argc;
@@ -224,7 +230,7 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
         call->keyspace = item->keyspace;
         call->hash = item->hash;
         client->last_command = item->command;
-        run_call(c->worker, call);
+        run_call(c->worker, call, false);
     }
     if (native)
         fcnp_reply_end(reply, before, (uint8_t)(c->frame - 1));
@@ -246,7 +252,7 @@ static void forward(struct conn *c, struct item *item)
         .target = item->worker,
         .shard = item->shard,
         .db = c->client.db,
-        .command = unlikely(c->bare) ? FANOUT_BARE : (uint16_t)command_index(item->command),
+        .command = unlikely(c->bare) ? MESH_BARE : (uint16_t)command_index(item->command),
         .protocol = c->client.protocol,
         .argc = item->request.argc,
         .argv = item->request.argv,
@@ -258,7 +264,7 @@ static void forward(struct conn *c, struct item *item)
         no_memory(c);
         return;
     }
-    p->silent = (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
+    p->silent = conn_silent(c);
     c->client.last_command = item->command;
     w->stats.requests_forwarded++;
 }
@@ -349,22 +355,22 @@ uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *fra
     return ran;
 }
 
-void run_here(struct worker *w, struct client *client, const struct command *command, const struct slice *argv, uint32_t argc, uint32_t db,
-              uint8_t protocol, struct buf *out)
+void run_here(struct worker *w, const struct here *here, struct buf *out)
 {
-    struct reply reply = { .out = out, .protocol = protocol };
-    struct call call = call_on(w, &reply, db);
-    call.command = command;
-    call.argc = argc;
-    call.argv = argv;
-    call.client = client;
+    struct reply reply = { .out = out, .protocol = here->protocol };
+    struct call call = call_on(w, &reply, here->db);
+    call.command = here->command;
+    call.argc = here->argc;
+    call.argv = here->argv;
+    call.blobs = here->blobs;
+    call.client = here->client;
     struct command_keys keys;
-    if (command_keys(command, argv, argc, &keys)) {
-        struct slice key = argv[keys.first];
-        call.keyspace = store_keyspace(w->store, route_shard(&w->route, key), db);
+    if (command_keys(here->command, here->argv, here->argc, &keys)) {
+        struct slice key = here->argv[keys.first];
+        call.keyspace = store_keyspace(w->store, route_shard(&w->route, key), here->db);
         call.hash = call.keyspace != NULL ? keyspace_hash(call.keyspace, key) : 0;
     }
-    run_call(w, &call);
+    run_call(w, &call, here->in_txn);
 }
 
 // ---- to another worker
@@ -396,6 +402,7 @@ bool run_forward(struct worker *w, const struct forward *f, struct pending *p)
         .db = (uint16_t)f->db,
         .command = f->command,
         .protocol = f->protocol,
+        .flags = f->in_txn ? MESH_IN_TXN : 0,
     };
     uint8_t *lengths = (uint8_t *)(head + 1);
     uint8_t *bytes = lengths + (f->argc - 1) * sizeof(uint32_t);
@@ -407,7 +414,7 @@ bool run_forward(struct worker *w, const struct forward *f, struct pending *p)
             store_u64(bytes, (uintptr_t)blob);
             bytes += sizeof blob;
             f->blobs[i] = NULL;
-            head->has_blobs = 1;
+            head->flags |= MESH_HAS_BLOBS;
             continue;
         }
         copy_short(bytes, f->argv[i].data, f->argv[i].len);
@@ -417,6 +424,8 @@ bool run_forward(struct worker *w, const struct forward *f, struct pending *p)
 }
 
 // ---- for another worker
+
+#define REPLY_INLINE 1024 // bytes of a late reply that travel in the block
 
 // A request taken out of its block.
 struct served {
@@ -437,7 +446,7 @@ static void views(struct served *s, struct slice *argv)
     const uint8_t *lengths = (const uint8_t *)(s->head + 1);
     const uint8_t *bytes = lengths + (s->head->argc - 1) * sizeof(uint32_t);
     uint16_t id = s->head->command;
-    argv[0] = id >= FANOUT_FIRST ? slice_of(NULL, 0) : slice_cstr(command_at(id)->name);
+    argv[0] = id >= MESH_WORDS ? slice_of(NULL, 0) : slice_cstr(command_at(id)->name);
     for (uint32_t i = 1; i < s->head->argc; i++, lengths += sizeof(uint32_t)) {
         uint32_t len = load_u32(lengths);
         if (unlikely((len & MESH_BLOB) != 0)) {
@@ -451,8 +460,7 @@ static void views(struct served *s, struct slice *argv)
     s->argv = argv;
 }
 
-// The big arguments, by position; NULL entries elsewhere.
-static struct blob **blobs_of(const struct mesh_request *head)
+struct blob **run_blobs(const struct mesh_request *head)
 {
     struct blob **blobs = calloc(head->argc, sizeof *blobs);
     const uint8_t *lengths = (const uint8_t *)(head + 1);
@@ -470,7 +478,7 @@ static void locate(struct worker *w, struct served *s)
 {
     s->keyspace = NULL;
     s->hash = 0;
-    if (s->head->shard == MESH_NO_SHARD || s->head->command >= FANOUT_FIRST)
+    if (s->head->shard == MESH_NO_SHARD || s->head->command >= MESH_WORDS)
         return;
     uint32_t first = (uint32_t)command_at(s->head->command)->key_first;
     if (first == 0 || first >= s->head->argc)
@@ -483,12 +491,12 @@ static void locate(struct worker *w, struct served *s)
 static void run_served(struct worker *w, struct served *s, struct buf *out)
 {
     const struct mesh_request *head = s->head;
-    if (unlikely(head->command == FANOUT_BARE)) {
+    if (unlikely(head->command == MESH_BARE)) {
         native_serve_bare(w, head, s->argv, out);
         return;
     }
-    if (head->command >= FANOUT_FIRST) {
-        fanout_serve(w, head, s->argv, out);
+    if (head->command >= MESH_WORDS) {
+        steps_serve(w, head, s->argv, out);
         return;
     }
     struct reply reply = { .out = out, .protocol = head->protocol };
@@ -498,9 +506,9 @@ static void run_served(struct worker *w, struct served *s, struct buf *out)
     call.argv = s->argv;
     call.keyspace = s->keyspace;
     call.hash = s->hash;
-    struct blob **blobs = unlikely(head->has_blobs) ? blobs_of(head) : NULL;
+    struct blob **blobs = unlikely((head->flags & MESH_HAS_BLOBS) != 0) ? run_blobs(head) : NULL;
     call.blobs = blobs;
-    run_call(w, &call);
+    run_call(w, &call, (head->flags & MESH_IN_TXN) != 0);
     if (blobs == NULL)
         return;
     // What the command did not take goes back to the system.
@@ -510,9 +518,48 @@ static void run_served(struct worker *w, struct served *s, struct buf *out)
     free(blobs);
 }
 
+void run_reply(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out)
+{
+    if (out->failed)
+        out->len = 0;
+    bool heap = out->len > REPLY_INLINE;
+    size_t len = heap ? sizeof(struct mesh_heap) : out->len;
+    struct mesh_reply *reply = mesh_append(&w->mesh, to, MESH_REPLIES, sizeof *reply + len);
+    assert(reply != NULL);
+    *reply = (struct mesh_reply){ .cookie = cookie, .len = (uint32_t)len, .heap = heap };
+    if (heap) {
+        *(struct mesh_heap *)(reply + 1) = (struct mesh_heap){ .bytes = out->data, .len = out->len };
+        return;
+    }
+    if (len > 0)
+        memcpy(reply + 1, out->data, len);
+    buf_deinit(out);
+}
+
+// Requests that are not answered here and now: true.
+static cold bool serve_aside(struct worker *w, uint32_t from, const struct served *s)
+{
+    const struct mesh_request *head = s->head;
+    switch (head->command) {
+    case MESH_QUEUE:
+        txn_serve_queue(w, from, head);
+        return true;
+    case MESH_RELEASE:
+        txn_serve_release(w, head);
+        return true;
+    default:
+        break;
+    }
+    if (head->command >= MESH_WORDS || s->keyspace == NULL || (head->flags & MESH_IN_TXN) != 0)
+        return false;
+    return defer_served(w, from, head, s->argv, s->hash);
+}
+
 // The reply is written where it will travel; only one that outgrows the block goes by the heap.
 static void serve_one(struct worker *w, uint32_t from, struct served *s)
 {
+    if (unlikely(s->head->command >= MESH_WORDS || w->txns.intents.count > 0) && serve_aside(w, from, s))
+        return;
     uint8_t *at = NULL;
     size_t room = mesh_room(&w->mesh, from, MESH_REPLIES, &at);
     struct buf out;

@@ -37,17 +37,35 @@ void run_serve(struct worker *w, struct mesh_block *block);
 // A block of answers.
 void run_answers(struct worker *w, struct mesh_block *block);
 
-// One request on this worker's own shards, its reply appended to `out` (parts of fan-outs). `client`: who asked, or NULL.
-void run_here(struct worker *w, struct client *client, const struct command *command, const struct slice *argv, uint32_t argc, uint32_t db,
-              uint8_t protocol, struct buf *out);
+// One request on this worker's own shards: parts of fan-outs, commands that waited.
+struct here {
+    struct client *client; // who asked, or NULL
+    const struct command *command;
+    const struct slice *argv;
+    struct blob **blobs; // NULL, or argc big arguments that it may take
+    uint32_t argc;
+    uint32_t db;
+    uint8_t protocol;
+    bool in_txn; // memory has been asked for
+};
+// The reply is appended to `out`.
+void run_here(struct worker *w, const struct here *here, struct buf *out);
+// Counts the errors of a reply that no command wrote.
+void run_count_error(struct worker *w, const struct reply *reply);
+
+// The big arguments of another worker's request, by position: NULL elsewhere. NULL: out of memory. The caller frees the array.
+struct blob **run_blobs(const struct mesh_request *head);
+// Sends a reply that comes later than in its turn. Takes what `out` holds.
+void run_reply(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out);
 
 // What travels to another worker.
 struct forward {
     uint32_t target;
     uint32_t shard; // of the first key, or NO_SHARD
     uint32_t db;
-    uint16_t command; // position in the table, or FANOUT_...
+    uint16_t command; // position in the table, or MESH_...
     uint8_t protocol;
+    bool in_txn; // the keys have been granted
     uint32_t argc;
     const struct slice *argv;
     struct blob **blobs; // NULL, or by argument: big ones, taken when the request has been written

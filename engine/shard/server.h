@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "engine/shard/options.h"
+#include "engine/shard/txn.h"
 #include "engine/store/route.h"
 
 struct buf;
@@ -46,11 +47,12 @@ struct server {
     char run_id[41];
     int64_t started_wall_ms;
     uint64_t started_ns;
-    const char *executable;         // absolute path
-    const char *config_file;        // absolute path, "" when none
-    struct options options;         // as of start; each worker has a copy that CONFIG SET changes (worker.h)
-    _Atomic uint32_t connected;     // client connections, against maxclients
-    _Atomic int stop;               // enum server_stop
+    const char *executable;     // absolute path
+    const char *config_file;    // absolute path, "" when none
+    struct options options;     // as of start; each worker has a copy that CONFIG SET changes (worker.h)
+    _Atomic uint32_t connected; // client connections, against maxclients
+    _Atomic int stop;           // enum server_stop
+    struct txn_order order;
     const struct server_host *host; // never NULL
 };
 

@@ -3,11 +3,13 @@
 //
 //   completions      accept -> conn,  recv -> session -> batch -> run here | forward,  send -> what follows
 //   mesh             requests of other workers -> run -> answers;  answers to ours -> replies, in order
+//   transactions     shares that arrived are enqueued, those that are ready answered; commands that waited for keys run
 //   stalled          connections that had to wait go on
 //   clock            expiry, timeouts, statistics
 //   turn's end       one send per connection, one message per worker, connections that are done are freed
 #include "engine/shard/accept.h"
 #include "engine/shard/conn.h"
+#include "engine/shard/fanout.h"
 #include "engine/shard/run.h"
 #include "engine/shard/session.h"
 #include "engine/shard/worker.h"
@@ -38,12 +40,13 @@ static void on_completion(struct worker *w, const struct completion *done)
     }
 }
 
-static void take_mail(struct worker *w, uint32_t peer)
+// False: there is more.
+static bool take_mail(struct worker *w, uint32_t peer)
 {
     for (int i = 0; i < MESH_DRAIN_MAX; i++) {
         struct mesh_block *b = mesh_take(&w->mesh, peer);
         if (b == NULL)
-            return;
+            return true;
         if (b->kind == MESH_REQUESTS)
             run_serve(w, b);
         else
@@ -51,15 +54,20 @@ static void take_mail(struct worker *w, uint32_t peer)
         mesh_block_release(&w->mesh, b);
     }
     mesh_remind(&w->mesh, peer);
+    return false;
 }
 
 static void drain_mesh(struct worker *w)
 {
+    uint64_t watermark = txn_watermark(w);
+    bool all = true;
     for (uint32_t word = 0; word < (w->mesh.count + 63) / 64; word++) {
         uint64_t peers = mesh_collect(&w->mesh, word);
         for (; peers != 0; peers &= peers - 1)
-            take_mail(w, word * 64 + (uint32_t)__builtin_ctzll(peers));
+            all &= take_mail(w, word * 64 + (uint32_t)__builtin_ctzll(peers));
     }
+    if (unlikely(!list_empty(&w->txns.arrived)) && all)
+        txn_admit(w, watermark);
 }
 
 static void resume_stalled(struct worker *w)
@@ -153,14 +161,16 @@ static bool drained(struct worker *w)
         if (now || !has_due(c))
             conn_close(c);
     }
-    return list_empty(&w->closing) && listeners_idle(w) && atomic_load_explicit(&w->server->connected, memory_order_relaxed) == 0;
+    return list_empty(&w->closing) && listeners_idle(w) && txn_idle(w) &&
+           atomic_load_explicit(&w->server->connected, memory_order_relaxed) == 0;
 }
 
 // ---- the turn
 
 static uint64_t may_wait_ns(struct worker *w)
 {
-    if (w->maintain_more || !list_empty(&w->stalled) || !list_empty(&w->dirty) || mesh_has_backlog(&w->mesh) || mesh_has_mail(&w->mesh))
+    if (w->maintain_more || !list_empty(&w->stalled) || !list_empty(&w->dirty) || mesh_has_backlog(&w->mesh) || mesh_has_mail(&w->mesh) ||
+        !list_empty(&w->slices) || txn_hurries(w))
         return 0;
     int64_t until = w->next_cron_ms;
     int64_t deadline = store_next_deadline(w->store);
@@ -177,6 +187,7 @@ static void end_turn(struct worker *w)
     struct list *node;
     while ((node = list_first(&w->dirty)) != NULL)
         conn_flush(container_of(node, struct conn, dirty));
+    txn_number(w);
     mesh_push(&w->mesh, w->server->workers);
     list_for_each_safe (closing, &w->closing) {
         struct conn *c = container_of(closing, struct conn, link);
@@ -196,6 +207,10 @@ bool worker_turn(struct worker *w)
     for (uint32_t i = 0; i < count; i++)
         on_completion(w, &done[i]);
     drain_mesh(w);
+    if (unlikely(!list_empty(&w->slices)))
+        fanout_run_slices(w);
+    if (unlikely(!list_empty(&w->txns.intents.ready)))
+        txn_run_ready(w);
     if (unlikely(!list_empty(&w->stalled)))
         resume_stalled(w);
     if (w->maintain_more || store_next_deadline(w->store) <= w->now_ms || w->now_ms >= w->next_cron_ms)

@@ -56,7 +56,10 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
     list_init(&w->closing);
     list_init(&w->dirty);
     list_init(&w->stalled);
-    int result = mesh_init(&w->mesh, server->rings, id, server->worker_count);
+    list_init(&w->slices);
+    int result = txns_init(&w->txns);
+    if (result == 0)
+        result = mesh_init(&w->mesh, server->rings, id, server->worker_count);
     if (result == 0)
         result = open_store(w, prng_next(&w->prng), secret);
     w->commands = calloc(command_count(), sizeof *w->commands);
@@ -99,6 +102,7 @@ struct worker *worker_free(struct worker *w)
         next = p->next;
         free(p);
     }
+    txns_deinit(&w->txns);
     mesh_deinit(&w->mesh);
     fcnp_deinit(&w->native);
     options_deinit(&w->options);

@@ -145,6 +145,8 @@ struct worker {
     uint8_t bare_name[12];     // and how it travels: hash, key length
     // Every turn.
     struct mesh mesh;
+    struct txns txns;
+    struct list slices; // struct gather: their next slice is to be run
     struct worker_stats stats;
     struct command_stats *commands; // [command_count()]
     struct error_stats errors[ERROR_CODES_MAX];

@@ -328,6 +328,14 @@ void check_reply(struct client_sim *c, struct expect *e, struct slice bytes)
     case EXPECT_KEYS:
         check_keys(c, e, bytes);
         break;
+    case EXPECT_GROUP:
+    case EXPECT_GROUP_COUNT:
+    case EXPECT_GROUP_VALUE: {
+        const char *want = group_check((enum expect_kind)e->kind, bytes);
+        if (want[0] != '\0')
+            wrong(c, e, bytes, want);
+        break;
+    }
     case EXPECT_ANY:
         if (r.mark == '-')
             wrong(c, e, bytes, "no error");

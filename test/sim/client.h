@@ -76,6 +76,9 @@ enum expect_kind {
     EXPECT_TIMED,
     EXPECT_SCAN,
     EXPECT_KEYS,
+    EXPECT_GROUP,       // equal values, or nulls (check_group)
+    EXPECT_GROUP_COUNT, // none or all
+    EXPECT_GROUP_VALUE, // one such value or null
     EXPECT_ANY,
 };
 
@@ -174,6 +177,15 @@ void generate_get(struct client_sim *c, struct key *k);
 void generate_lost(struct client_sim *c, struct lost_key *lost);
 void generate_counter_read(struct client_sim *c, uint32_t counter);
 void key_name(struct client_sim *c, struct key *k, uint32_t index);
+
+uint64_t generate_draw(struct client_sim *c, uint64_t bound);
+// Writes the words of one command, of database 0, and notes what is due.
+struct expect *generate_words(struct client_sim *c, const struct slice *words, uint32_t count, enum expect_kind kind);
+
+// group.c: keys that all clients share and only ever change together.
+void group_command(struct client_sim *c);
+// "" or what is wrong with the reply.
+const char *group_check(enum expect_kind kind, struct slice bytes);
 
 // client.c: keys that were given up in the private database may be gone now.
 void lost_flushed(struct client_sim *c);

@@ -864,6 +864,21 @@ void generate_lost(struct client_sim *c, struct lost_key *lost)
         add_value(c, e, lost->values[i]);
 }
 
+uint64_t generate_draw(struct client_sim *c, uint64_t bound)
+{
+    return draw(c, bound);
+}
+
+struct expect *generate_words(struct client_sim *c, const struct slice *words, uint32_t count, enum expect_kind kind)
+{
+    struct words w = { .count = 0 };
+    select_db(c, 0);
+    for (uint32_t i = 0; i < count; i++)
+        word(&w, words[i]);
+    send_words(c, &w);
+    return expect(c, kind, &w);
+}
+
 void generate_command(struct client_sim *c)
 {
     const struct workload_knobs *k = sim_workload(c->sim);
@@ -886,6 +901,8 @@ void generate_command(struct client_sim *c)
         whole(c);
     else if (which < k->many + k->timed + k->scan + k->odd + 90)
         do_counter(c);
+    else if (which < k->many + k->timed + k->scan + k->odd + 90 + k->many / 3)
+        group_command(c);
     else
         single(c);
 }

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/shard/defer.h"
+
+#include <stdlib.h>
+
+#include "engine/shard/args.h"
+#include "engine/shard/run.h"
+
+struct deferred {
+    struct ticket ticket;
+    const struct command *command;
+    struct args args;
+    uint32_t db;
+    uint8_t protocol;
+    uint32_t from;           // another worker asked, or
+    uint64_t cookie;         //
+    struct pending *pending; // a connection of this one
+    struct intent intents[];
+};
+
+static uint32_t key_count(const struct command_keys *k)
+{
+    return (k->last - k->first) / k->step + 1;
+}
+
+// Is any of the command's keys, which all belong to this worker, announced by somebody who goes first?
+static bool conflicts(struct worker *w, const struct command *command, const struct slice *argv, uint32_t argc, uint32_t db, uint64_t hash)
+{
+    const struct intents *table = &w->txns.intents;
+    bool exclusive = (command->flags & CMD_WRITE) != 0;
+    if (likely(command->key_first == command->key_last && (command->flags & CMD_MOVABLE_KEYS) == 0))
+        return intents_conflict(table, txn_print(db, hash), exclusive);
+    struct command_keys keys;
+    if (!command_keys(command, argv, argc, &keys))
+        return false;
+    for (uint32_t i = keys.first; i <= keys.last; i += keys.step)
+        if (intents_conflict(table, txn_print_of(w, db, argv[i]), exclusive))
+            return true;
+    return false;
+}
+
+static struct deferred *deferred_free(struct deferred *d)
+{
+    args_deinit(&d->args);
+    free(d);
+    return NULL;
+}
+
+// NULL: out of memory; the blobs are still the caller's.
+static struct deferred *deferred_new(struct worker *w, const struct command *command, const struct slice *argv, uint32_t argc, uint32_t db,
+                                     struct blob **blobs, uint32_t blobs_cap)
+{
+    struct command_keys keys;
+    bool has_keys = command_keys(command, argv, argc, &keys);
+    assert(has_keys);
+    struct deferred *d = malloc(sizeof *d + (key_count(&keys) + 1) * sizeof d->intents[0]);
+    if (d == NULL)
+        return NULL;
+    *d = (struct deferred){ .command = command, .db = db };
+    if (!args_copy(&d->args, argv, argc, blobs, blobs_cap)) {
+        free(d);
+        return NULL;
+    }
+    bool exclusive = (command->flags & CMD_WRITE) != 0;
+    ticket_init(&d->ticket, d->intents, key_count(&keys) + 1, exclusive ? INTENT_SOME_EXCLUSIVE : INTENT_SOME_SHARED);
+    d->ticket.kind = TICKET_DEFERRED;
+    for (uint32_t i = 0; i < key_count(&keys); i++)
+        ticket_key(&d->ticket, i + 1, txn_print_of(w, db, argv[keys.first + i * keys.step]), exclusive);
+    return d;
+}
+
+bool defer_item(struct conn *c, const struct item *item)
+{
+    struct worker *w = c->worker;
+    const struct request *rq = &item->request;
+    uint32_t db = c->client.db;
+    if (item->keyspace == NULL || !conflicts(w, item->command, rq->argv, rq->argc, db, item->hash))
+        return false;
+    struct deferred *d = deferred_new(w, item->command, rq->argv, rq->argc, db, c->blobs, c->blobs_cap);
+    struct pending *p = d != NULL ? conn_expect(c) : NULL;
+    if (p == NULL || intents_enqueue(&w->txns.intents, &d->ticket) != 0) {
+        if (d != NULL)
+            deferred_free(d);
+        conn_close(c);
+        return true;
+    }
+    p->silent = (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
+    d->protocol = c->client.protocol;
+    d->pending = p;
+    c->client.last_command = item->command;
+    return true;
+}
+
+bool defer_served(struct worker *w, uint32_t from, const struct mesh_request *head, const struct slice *argv, uint64_t hash)
+{
+    const struct command *command = command_at(head->command);
+    if (!conflicts(w, command, argv, head->argc, head->db, hash))
+        return false;
+    struct blob **blobs = (head->flags & MESH_HAS_BLOBS) != 0 ? run_blobs(head) : NULL;
+    struct deferred *d = deferred_new(w, command, argv, head->argc, head->db, blobs, blobs != NULL ? head->argc : 0);
+    bool queued = d != NULL && intents_enqueue(&w->txns.intents, &d->ticket) == 0;
+    if (queued) {
+        d->protocol = head->protocol;
+        d->from = from;
+        d->cookie = head->cookie;
+    } else {
+        for (uint32_t i = 0; d == NULL && blobs != NULL && i < head->argc; i++)
+            blob_free(blobs[i]);
+        if (d != NULL)
+            deferred_free(d);
+        static const char text[] = "-ERR out of memory\r\n";
+        struct buf out;
+        buf_init(&out, BUF_NO_LIMIT);
+        buf_append(&out, text, sizeof text - 1);
+        run_reply(w, from, head->cookie, &out);
+    }
+    free(blobs);
+    return true;
+}
+
+void defer_run(struct worker *w, struct ticket *t)
+{
+    struct deferred *d = container_of(t, struct deferred, ticket);
+    struct conn *c = d->pending != NULL ? d->pending->conn : NULL;
+    struct buf out;
+    buf_init(&out, BUF_NO_LIMIT);
+    struct here here = {
+        .client = c != NULL ? &c->client : NULL,
+        .command = d->command,
+        .argv = d->args.argv,
+        .argc = d->args.argc,
+        .blobs = d->args.blobs,
+        .db = d->db,
+        .protocol = d->protocol,
+    };
+    run_here(w, &here, &out);
+    if (d->pending == NULL) {
+        run_reply(w, d->from, d->cookie, &out);
+        w->stats.requests_served++;
+    } else if (out.failed) {
+        if (c != NULL)
+            conn_close(c);
+        conn_deliver(w, d->pending, NULL, NULL, NULL, 0);
+        buf_deinit(&out);
+    } else {
+        conn_deliver(w, d->pending, NULL, out.data, out.data, out.len);
+    }
+    intents_release(&w->txns.intents, t);
+    deferred_free(d);
+}

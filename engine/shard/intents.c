@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/shard/intents.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define CHAINS_MIN 64
+#define FREE_KEEP  4096 // queues kept for later
+
+static const bool COMPATIBLE[INTENT_MODES][INTENT_MODES] = {
+    [INTENT_SHARED] = { [INTENT_SHARED] = true, [INTENT_SOME_SHARED] = true },
+    [INTENT_EXCLUSIVE] = { false },
+    [INTENT_SOME_SHARED] = { [INTENT_SHARED] = true, [INTENT_SOME_SHARED] = true, [INTENT_SOME_EXCLUSIVE] = true },
+    [INTENT_SOME_EXCLUSIVE] = { [INTENT_SOME_SHARED] = true, [INTENT_SOME_EXCLUSIVE] = true },
+};
+
+static void queue_init(struct intent_queue *q, uint64_t print)
+{
+    *q = (struct intent_queue){ .print = print };
+    list_init(&q->intents);
+    q->asks = &q->intents;
+}
+
+int intents_init(struct intents *t)
+{
+    *t = (struct intents){ .mask = CHAINS_MIN - 1 };
+    queue_init(&t->root, 0);
+    list_init(&t->ready);
+    t->chains = calloc(CHAINS_MIN, sizeof *t->chains);
+    return t->chains != NULL ? 0 : -ENOMEM;
+}
+
+void intents_deinit(struct intents *t)
+{
+    assert(t->count == 0 && t->queues == 0);
+    for (struct intent_queue *q = t->free, *next; q != NULL; q = next) {
+        next = q->next;
+        free(q);
+    }
+    free(t->chains);
+}
+
+void ticket_init(struct ticket *t, struct intent *intents, uint32_t count, enum intent_mode root)
+{
+    t->intents = intents;
+    t->count = count;
+    t->waiting = 0;
+    list_init(&t->link);
+    intents[0] = (struct intent){ .mode = (uint8_t)root };
+}
+
+void ticket_key(struct ticket *t, uint32_t at, uint64_t print, bool exclusive)
+{
+    assert(at > 0 && at < t->count);
+    t->intents[at] = (struct intent){ .print = print, .mode = exclusive ? INTENT_EXCLUSIVE : INTENT_SHARED };
+}
+
+// ---- chains
+
+static struct intent_queue **chain_of(const struct intents *t, uint64_t print)
+{
+    return &t->chains[(print ^ print >> 29) & t->mask];
+}
+
+static struct intent_queue *find(const struct intents *t, uint64_t print)
+{
+    struct intent_queue *q = *chain_of(t, print);
+    while (q != NULL && q->print != print)
+        q = q->next;
+    return q;
+}
+
+// Longer chains are slower, not wrong: without memory the table stays as it is.
+static void grow(struct intents *t)
+{
+    uint32_t old = t->mask + 1;
+    struct intent_queue **chains = calloc((size_t)old * 2, sizeof *chains), **before = t->chains;
+    if (chains == NULL)
+        return;
+    t->chains = chains;
+    t->mask = old * 2 - 1;
+    for (uint32_t i = 0; i < old; i++)
+        for (struct intent_queue *q = before[i], *next; q != NULL; q = next) {
+            next = q->next;
+            struct intent_queue **to = chain_of(t, q->print);
+            q->next = *to;
+            *to = q;
+        }
+    free(before);
+}
+
+static int reserve(struct intents *t, uint32_t queues)
+{
+    while (t->free_count < queues) {
+        struct intent_queue *q = malloc(sizeof *q);
+        if (q == NULL)
+            return -ENOMEM;
+        q->next = t->free;
+        t->free = q;
+        t->free_count++;
+    }
+    return 0;
+}
+
+static struct intent_queue *open_queue(struct intents *t, uint64_t print)
+{
+    struct intent_queue *q = find(t, print);
+    if (q != NULL)
+        return q;
+    if (t->queues > t->mask)
+        grow(t);
+    q = t->free;
+    assert(q != NULL); // reserved
+    t->free = q->next;
+    t->free_count--;
+    queue_init(q, print);
+    struct intent_queue **chain = chain_of(t, print);
+    q->next = *chain;
+    *chain = q;
+    t->queues++;
+    return q;
+}
+
+static void close_queue(struct intents *t, struct intent_queue *q)
+{
+    if (q == &t->root || !list_empty(&q->intents))
+        return;
+    struct intent_queue **at = chain_of(t, q->print);
+    while (*at != q)
+        at = &(*at)->next;
+    *at = q->next;
+    t->queues--;
+    if (t->free_count >= FREE_KEEP) {
+        free(q);
+        return;
+    }
+    q->next = t->free;
+    t->free = q;
+    t->free_count++;
+}
+
+// ---- granting
+
+static bool may_grant(const struct intent_queue *q, enum intent_mode mode)
+{
+    for (int other = 0; other < INTENT_MODES; other++)
+        if (q->granted[other] > 0 && !COMPATIBLE[mode][other])
+            return false;
+    return true;
+}
+
+static void grant(struct intents *t, struct intent_queue *q)
+{
+    while (q->asks != &q->intents) {
+        struct intent *i = container_of(q->asks, struct intent, link);
+        if (!may_grant(q, (enum intent_mode)i->mode))
+            return;
+        i->granted = true;
+        q->granted[i->mode]++;
+        q->asks = i->link.next;
+        assert(i->ticket->waiting > 0);
+        if (--i->ticket->waiting == 0)
+            list_append(&t->ready, &i->ticket->link);
+    }
+}
+
+static void stand(struct intent_queue *q, struct ticket *t, struct intent *i)
+{
+    i->ticket = t;
+    struct intent *last = list_empty(&q->intents) ? NULL : container_of(q->intents.prev, struct intent, link);
+    if (last != NULL && last->ticket == t) {
+        // The key stands here already, nothing has been granted to this ticket yet: as the stronger of the two.
+        i->queue = NULL;
+        if (i->mode == INTENT_EXCLUSIVE && last->mode == INTENT_SHARED) {
+            q->live[INTENT_SHARED]--;
+            q->live[INTENT_EXCLUSIVE]++;
+            last->mode = INTENT_EXCLUSIVE;
+        }
+        return;
+    }
+    i->queue = q;
+    i->granted = false;
+    list_append(&q->intents, &i->link);
+    if (q->asks == &q->intents)
+        q->asks = &i->link;
+    q->live[i->mode]++;
+    t->waiting++;
+}
+
+int intents_enqueue(struct intents *table, struct ticket *t)
+{
+    int result = reserve(table, t->count);
+    if (result != 0)
+        return result;
+    table->count++;
+    t->waiting = 0;
+    stand(&table->root, t, &t->intents[0]);
+    for (uint32_t i = 1; i < t->count; i++)
+        stand(open_queue(table, t->intents[i].print), t, &t->intents[i]);
+    for (uint32_t i = 0; i < t->count; i++)
+        if (t->intents[i].queue != NULL)
+            grant(table, t->intents[i].queue);
+    return 0;
+}
+
+void intents_release(struct intents *table, struct ticket *t)
+{
+    assert(t->waiting == 0 && list_empty(&t->link) && table->count > 0);
+    for (uint32_t at = 0; at < t->count; at++) {
+        struct intent *i = &t->intents[at];
+        struct intent_queue *q = i->queue;
+        if (q == NULL)
+            continue;
+        assert(i->granted);
+        list_remove(&i->link);
+        q->live[i->mode]--;
+        q->granted[i->mode]--;
+        i->queue = NULL;
+        grant(table, q);
+        close_queue(table, q);
+    }
+    table->count--;
+}
+
+struct ticket *intents_take(struct intents *table)
+{
+    struct list *node = list_take_first(&table->ready);
+    return node != NULL ? container_of(node, struct ticket, link) : NULL;
+}
+
+bool intents_conflict(const struct intents *table, uint64_t print, bool exclusive)
+{
+    const uint32_t *root = table->root.live;
+    if (root[INTENT_EXCLUSIVE] > 0 || (exclusive && root[INTENT_SHARED] > 0))
+        return true;
+    const struct intent_queue *q = find(table, print);
+    return q != NULL && (exclusive || q->live[INTENT_EXCLUSIVE] > 0);
+}
+
+static bool queue_sound(struct intent_queue *q)
+{
+    uint32_t live[INTENT_MODES] = { 0 }, granted[INTENT_MODES] = { 0 };
+    bool behind = false;
+    for (struct list *node = q->intents.next; node != &q->intents; node = node->next) {
+        const struct intent *i = container_of(node, struct intent, link);
+        behind |= node == q->asks;
+        live[i->mode]++;
+        granted[i->mode] += i->granted;
+        if (i->queue != q || i->print != q->print || i->granted == behind)
+            return false;
+    }
+    for (int mode = 0; mode < INTENT_MODES; mode++)
+        if (live[mode] != q->live[mode] || granted[mode] != q->granted[mode])
+            return false;
+    // Nobody waits without a reason.
+    return q->asks == &q->intents || !may_grant(q, (enum intent_mode)container_of(q->asks, struct intent, link)->mode);
+}
+
+bool intents_sound(struct intents *table)
+{
+    uint32_t queues = 0;
+    for (uint32_t i = 0; i <= table->mask; i++)
+        for (struct intent_queue *q = table->chains[i]; q != NULL; q = q->next, queues++)
+            if (list_empty(&q->intents) || !queue_sound(q))
+                return false;
+    uint32_t roots = 0;
+    for (int mode = 0; mode < INTENT_MODES; mode++)
+        roots += table->root.live[mode];
+    return queues == table->queues && roots == table->count && queue_sound(&table->root);
+}
