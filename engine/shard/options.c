@@ -15,9 +15,10 @@
 #include "reactor/feature_names.h"
 #include "reactor/reactor.h"
 
-static const char *const MAXMEMORY_POLICIES[] = { "noeviction",      "allkeys-lru",  "allkeys-lfu",
-                                                  "allkeys-random",  "volatile-lru", "volatile-lfu",
-                                                  "volatile-random", "volatile-ttl", NULL };
+static const char *const MAXMEMORY_POLICIES[] = {
+    "noeviction",     "allkeys-lru",     "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
+    "allkeys-s3fifo", "volatile-s3fifo", NULL
+};
 static const char *const HUGEPAGES_NAMES[] = { "auto", "reserved", "no", NULL };
 static const char *const INDEX_HASH_NAMES[] = { "keyed", "public", NULL };
 static const char *const ROUTE_MODE_NAMES[] = { "full-key", "session-prefix", NULL };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whoever keeps references to entries: the index (changed here), the deadline wheel (gets a new record; the old one says nothing
-// any more), the eviction pool (checks what it holds).
+// any more), the eviction pool (checks what it holds), S3-FIFO's queues (the entry goes to the end of its queue).
 #include "engine/store/compact.h"
 
 #include <string.h>
@@ -17,6 +17,9 @@ static bool move_entry(struct store *s, uint32_t ref)
     struct owner o = store_owner(s, ref);
     if (o.keyspace == NULL || (deadline != ENTRY_NO_DEADLINE && deadline_make_room(&s->deadlines) != 0))
         return false;
+    bool tracked = s3fifo_tracks(&s->s3fifo, e);
+    if (tracked && s3fifo_make_room(&s->s3fifo) != 0)
+        return false;
     uint32_t size = slab_slot_size(slabs, ref);
     uint32_t moved = slab_take(slabs, SLAB_ENTRY, size);
     if (moved == 0)
@@ -26,6 +29,10 @@ static bool move_entry(struct store *s, uint32_t ref)
     if (deadline != ENTRY_NO_DEADLINE) {
         entry_write_deadline(store_entry(s, moved), deadline); // without the wheel's mark
         deadline_add(&s->deadlines, moved, deadline);
+    }
+    if (tracked) {
+        s3fifo_admit(s, moved, o.hash, *entry_recency(e));
+        s3fifo_forget(s, e);
     }
     slab_give(slabs, ref);
     return true;

@@ -57,6 +57,11 @@ bool deadline_needs_record(int64_t old_ms, int64_t new_ms);
 
 // Goes on to now_ms and expires what is due, until `budget` records were looked at. True: more is due.
 bool deadline_advance(struct deadlines *d, int64_t now_ms, uint32_t *budget, deadline_expire_fn *expire, void *context);
+// Whoever adds faster than the background sweeps helps it along.
+static inline bool deadline_crowded(const struct deadlines *d)
+{
+    return d->records > 3 * d->live + 2 * DEADLINE_SLACK;
+}
 // Drops records that say nothing. True: more to do.
 bool deadline_sweep(struct deadlines *d, uint32_t *budget);
 // Up to `max` entries that have a deadline: from the nearest place when `random` is 0, else from one drawn by it. Drops records that

@@ -30,7 +30,7 @@ bool entry_deadline_wide(int64_t deadline_ms)
 
 void entry_plan(struct entry_plan *plan, bool outside)
 {
-    uint32_t extra = plan->has_recency ? 3 : 0;
+    uint32_t extra = plan->recency_len;
     if (plan->deadline != ENTRY_NO_DEADLINE)
         extra += entry_deadline_wide(plan->deadline) ? 13 : 5;
     size_t body = plan->key_len + plan->value_len;
@@ -72,15 +72,14 @@ void entry_write_head(struct entry *e, const struct entry_plan *plan)
     uint32_t head = (uint32_t)plan->type | (uint32_t)plan->form << 4;
     if (plan->deadline != ENTRY_NO_DEADLINE)
         head |= ENTRY_HEAD_DEADLINE;
-    if (plan->has_recency)
+    if (plan->recency_len > 0)
         head |= ENTRY_HEAD_RECENCY;
     e->head = (uint8_t)head;
     write_lengths(e, plan);
-    if (plan->has_recency) {
-        uint8_t *at = (uint8_t *)e + ENTRY_LENGTHS_LEN[plan->form];
-        store_u16(at, (uint16_t)plan->recency);
-        at[2] = (uint8_t)(plan->recency >> 16);
-    }
+    if (plan->recency_len == 1)
+        *entry_recency(e) = (uint8_t)plan->recency;
+    else if (plan->recency_len == 3)
+        entry_recency_store(entry_recency(e), plan->recency);
     if (plan->deadline != ENTRY_NO_DEADLINE)
         entry_write_deadline(e, plan->deadline);
 }

@@ -2,7 +2,7 @@
 // One key with its value, header and optional deadline, in a slab slot. Opaque but for these views; an entry pointer is valid
 // until the next change of its keyspace (a change may move it).
 //
-//   | head | lengths | recency 3 | deadline 5 (+8) | key | value |
+//   | head | lengths | recency 1 or 3 | deadline 5 (+8) | key | value |
 //            2, 3, 4 or 12 bytes by form; recency only under an eviction policy; deadline only where there is one
 //
 //   head bit   meaning
@@ -18,6 +18,8 @@
 //   LONG       key u16, value u16                 all that fits a slot
 //   OUTSIDE    key u32, value's blob pointer      the key in the slot, or a blob pointer when it is longer than ENTRY_KEY_INLINE
 //
+//   recency    bit 7 of the first byte clear: that byte is all, and S3-FIFO's (s3fifo.h). Set: 23 bits of a sampled policy (evict.h).
+//              An entry keeps what the policy of its time gave it until it is written again.
 //   deadline   40 bits: bits 0-38 ms since ENTRY_EPOCH, bit 39 the deadline wheel's own mark. The largest value (ENTRY_WIDE) says
 //              that 8 bytes follow with the Unix ms as they are: any deadline is kept exactly.
 #pragma once
@@ -74,8 +76,11 @@ enum entry_form { ENTRY_SHORT, ENTRY_MEDIUM, ENTRY_LONG, ENTRY_OUTSIDE };
 #define ENTRY_WIDE       ((UINT64_C(1) << 39) - 1) // 39 one bits
 #define ENTRY_FILED      (UINT64_C(1) << 39)
 
-// Bytes before the key by the upper four bits of the head (form, deadline, recency), wide deadlines apart.
-static const uint8_t ENTRY_HEAD_LEN[16] = { 3, 4, 5, 13, 8, 9, 10, 18, 6, 7, 8, 16, 11, 12, 13, 21 };
+#define ENTRY_RECENCY_LONG 0x80u // in its first byte: two more follow
+#define ENTRY_RECENCY_BITS 23
+
+// Bytes before the key by the upper four bits of the head (form, deadline, recency), wide deadlines and long recency apart.
+static const uint8_t ENTRY_HEAD_LEN[16] = { 3, 4, 5, 13, 8, 9, 10, 18, 4, 5, 6, 14, 9, 10, 11, 19 };
 static const uint8_t ENTRY_LENGTHS_LEN[4] = { 3, 4, 5, 13 };
 
 static inline enum entry_form entry_form(const struct entry *e)
@@ -83,21 +88,43 @@ static inline enum entry_form entry_form(const struct entry *e)
     return (enum entry_form)((e->head & ENTRY_HEAD_FORM) >> 4);
 }
 
-static inline const uint8_t *entry_recency(const struct entry *e)
+// Where the recency is, or would be.
+static inline uint8_t *entry_recency(const struct entry *e)
 {
-    return (const uint8_t *)e + ENTRY_LENGTHS_LEN[entry_form(e)];
+    return (uint8_t *)(uintptr_t)e + ENTRY_LENGTHS_LEN[entry_form(e)];
+}
+
+// Bytes of recency: 0, 1 or 3.
+static inline uint32_t entry_recency_len(const struct entry *e)
+{
+    if ((e->head & ENTRY_HEAD_RECENCY) == 0)
+        return 0;
+    return (*entry_recency(e) & ENTRY_RECENCY_LONG) != 0 ? 3 : 1;
+}
+
+static inline uint32_t entry_recency_load(const uint8_t *at)
+{
+    return (at[0] & ~ENTRY_RECENCY_LONG) | (uint32_t)load_u16(at + 1) << 7;
+}
+
+static inline void entry_recency_store(uint8_t *at, uint32_t field)
+{
+    at[0] = (uint8_t)(field | ENTRY_RECENCY_LONG);
+    store_u16(at + 1, (uint16_t)(field >> 7));
 }
 
 static inline uint32_t entry_deadline_at(const struct entry *e)
 {
-    return ENTRY_LENGTHS_LEN[entry_form(e)] + ((e->head & ENTRY_HEAD_RECENCY) != 0 ? 3u : 0u);
+    return ENTRY_LENGTHS_LEN[entry_form(e)] + entry_recency_len(e);
 }
 
 static inline size_t entry_head_len(const struct entry *e)
 {
     size_t len = ENTRY_HEAD_LEN[e->head >> 4];
-    if (unlikely((e->head & ENTRY_HEAD_DEADLINE) != 0)) {
-        if (unlikely((load_u40((const uint8_t *)e + len - 5) & ENTRY_WIDE) == ENTRY_WIDE))
+    if (unlikely((e->head & (ENTRY_HEAD_DEADLINE | ENTRY_HEAD_RECENCY)) != 0)) {
+        if ((e->head & ENTRY_HEAD_RECENCY) != 0 && (*entry_recency(e) & ENTRY_RECENCY_LONG) != 0)
+            len += 2;
+        if ((e->head & ENTRY_HEAD_DEADLINE) != 0 && unlikely((load_u40((const uint8_t *)e + len - 5) & ENTRY_WIDE) == ENTRY_WIDE))
             len += 8;
     }
     return len;
@@ -198,15 +225,15 @@ struct entry_plan {
     size_t key_len;
     size_t value_len;
     int64_t deadline;
-    uint32_t recency; // 24 bits
+    uint32_t recency; // a byte, or ENTRY_RECENCY_BITS bits
     enum entry_type type;
     enum entry_form form;
-    bool has_recency;
+    uint8_t recency_len; // 0, 1 or 3
     uint32_t head_len;
     size_t size; // of the slot
 };
 
-// Chooses form and size from the lengths, deadline and has_recency; `outside` = the value is a blob already.
+// Chooses form and size from the lengths, deadline and recency_len; `outside` = the value is a blob already.
 void entry_plan(struct entry_plan *plan, bool outside);
 // The header; the key and the value are the caller's to write behind it.
 void entry_write_head(struct entry *e, const struct entry_plan *plan);

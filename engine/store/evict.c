@@ -11,8 +11,10 @@
 #define LFU_START      5u
 #define LFU_LOG_FACTOR 10u
 #define WHEEL_SAMPLES  8u
+#define AGE_MASK       ((1u << ENTRY_RECENCY_BITS) - 1)
+#define MINUTE_MASK    (AGE_MASK >> 8)
 
-enum evict_by { BY_NOTHING, BY_AGE, BY_COUNT, BY_CHANCE, BY_DEADLINE };
+enum evict_by { BY_NOTHING, BY_AGE, BY_COUNT, BY_CHANCE, BY_DEADLINE, BY_ORDER };
 
 struct policy {
     uint8_t by;
@@ -20,30 +22,32 @@ struct policy {
 };
 
 static const struct policy POLICIES[] = {
-    [STORE_NOEVICTION] = { BY_NOTHING, false },    [STORE_ALLKEYS_LRU] = { BY_AGE, false },      [STORE_ALLKEYS_LFU] = { BY_COUNT, false },
-    [STORE_ALLKEYS_RANDOM] = { BY_CHANCE, false }, [STORE_VOLATILE_LRU] = { BY_AGE, true },      [STORE_VOLATILE_LFU] = { BY_COUNT, true },
+    [STORE_NOEVICTION] = { BY_NOTHING, false },    [STORE_ALLKEYS_LRU] = { BY_AGE, false },
+    [STORE_ALLKEYS_LFU] = { BY_COUNT, false },     [STORE_ALLKEYS_RANDOM] = { BY_CHANCE, false },
+    [STORE_VOLATILE_LRU] = { BY_AGE, true },       [STORE_VOLATILE_LFU] = { BY_COUNT, true },
     [STORE_VOLATILE_RANDOM] = { BY_CHANCE, true }, [STORE_VOLATILE_TTL] = { BY_DEADLINE, true },
+    [STORE_ALLKEYS_S3FIFO] = { BY_ORDER, false },  [STORE_VOLATILE_S3FIFO] = { BY_ORDER, true },
 };
 static_assert(sizeof POLICIES / sizeof POLICIES[0] == STORE_POLICIES, "a line for every policy");
 
 bool evict_policy_has_recency(uint32_t policy)
 {
-    return POLICIES[policy].by == BY_AGE || POLICIES[policy].by == BY_COUNT;
+    return POLICIES[policy].by == BY_AGE || POLICIES[policy].by == BY_COUNT || POLICIES[policy].by == BY_ORDER;
 }
 
 static uint32_t lru_clock(int64_t now_ms)
 {
-    return (uint32_t)(now_ms >> 8) & 0xffffff;
+    return (uint32_t)(now_ms >> 8) & AGE_MASK;
 }
 
 static uint32_t lfu_minute(int64_t now_ms)
 {
-    return (uint32_t)(now_ms / 60000) & 0xffff;
+    return (uint32_t)(now_ms / 60000) & MINUTE_MASK;
 }
 
 static uint32_t lfu_decayed(uint32_t field, int64_t now_ms)
 {
-    uint32_t minutes = (lfu_minute(now_ms) - (field >> 8)) & 0xffff;
+    uint32_t minutes = (lfu_minute(now_ms) - (field >> 8)) & MINUTE_MASK;
     uint32_t counter = field & 0xff;
     return counter > minutes ? counter - minutes : 0;
 }
@@ -69,11 +73,10 @@ static uint64_t score_of(struct store *s, const struct entry *e, int64_t now_ms)
     enum evict_by by = (enum evict_by)POLICIES[s->options.policy].by;
     if (by == BY_DEADLINE)
         return UINT64_MAX - (uint64_t)entry_deadline(e);
-    if ((e->head & ENTRY_HEAD_RECENCY) == 0)
+    if (entry_recency_len(e) != 3)
         return UINT64_MAX;
-    const uint8_t *at = entry_recency(e);
-    uint32_t field = load_u16(at) | (uint32_t)at[2] << 16;
-    return by == BY_AGE ? (lru_clock(now_ms) - field) & 0xffffff : 255 - lfu_decayed(field, now_ms);
+    uint32_t field = entry_recency_load(entry_recency(e));
+    return by == BY_AGE ? (lru_clock(now_ms) - field) & AGE_MASK : 255 - lfu_decayed(field, now_ms);
 }
 
 // Drawing
@@ -221,11 +224,14 @@ static bool evict_random(struct store *s, const struct policy *policy, int64_t n
     return evict_best(s);
 }
 
-bool evict_one(struct store *s, int64_t now_ms)
+bool evict_one(struct store *s, int64_t now_ms, uint32_t *budget)
 {
     const struct policy *policy = &POLICIES[s->options.policy];
     if (policy->by == BY_NOTHING)
         return false;
+    if (policy->by == BY_ORDER)
+        return s3fifo_evict(s, now_ms, budget);
+    --*budget;
     if (policy->by == BY_CHANCE)
         return evict_random(s, policy, now_ms);
     fill_pool(s, policy, now_ms);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who has to go when memory is short: Redis' sampling (antirez, "Random notes on improving the Redis LRU algorithm", 2016).
+// Who has to go when memory is short: S3-FIFO (s3fifo.h), or Redis' sampling (antirez, "Random notes on improving the Redis LRU algorithm",
+// 2016).
 //
 // A few entries are drawn at random, the best candidates of this and earlier draws are kept in a small pool, the best of all goes.
-// The recency field of an entry (24 bits, only under an LRU or LFU policy):
+// The recency field of an entry under an LRU or LFU policy (23 bits):
 //
-//   LRU    clock of the last access, in units of 256 ms (wraps after 49 days)
-//   LFU    bits 8-23 minute of the last decay; bits 0-7 a counter that grows with the logarithm of accesses, halved in speed by
+//   LRU    clock of the last access, in units of 256 ms (wraps after 24 days)
+//   LFU    bits 8-22 minute of the last decay; bits 0-7 a counter that grows with the logarithm of accesses, halved in speed by
 //          each tenfold, and loses one a minute
 //
 // Entries written before such a policy was chosen have no field: they count as the oldest.
@@ -38,5 +39,5 @@ struct evict_pool {
 bool evict_policy_has_recency(uint32_t policy);
 // The field of an entry accessed now; `before` = its value, or -1 for a new entry.
 uint32_t evict_recency(struct store *s, int64_t before, int64_t now_ms);
-// Removes one entry as the policy says. False: there is none that may go.
-bool evict_one(struct store *s, int64_t now_ms);
+// Removes one entry as the policy says, or looks at as many as the budget says. False: there is none that may go.
+bool evict_one(struct store *s, int64_t now_ms, uint32_t *budget);

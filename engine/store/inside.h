@@ -6,6 +6,7 @@
 #include "engine/store/evict.h"
 #include "engine/store/index.h"
 #include "engine/store/keyspace.h"
+#include "engine/store/s3fifo.h"
 #include "engine/store/store.h"
 
 struct keyspace {
@@ -29,6 +30,7 @@ struct store {
     int64_t now_ms;  // of the last call that said so
     struct prng prng;
     struct evict_pool pool;
+    struct s3fifo s3fifo;
     uint32_t local_shards;
     struct keyspace **places; // [local shard][database]; store_swap exchanges the pointers
     struct keyspace *keyspaces;
@@ -40,6 +42,12 @@ static inline uint64_t store_mix(uint64_t h)
     h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
     h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
     return h ^ h >> 33;
+}
+
+// Of all local shards and databases: how many of store.keyspaces are in use.
+static inline size_t store_keyspace_total(const struct store *s)
+{
+    return (size_t)s->local_shards * s->options.databases;
 }
 
 // Releases the slot with what it points to.

@@ -13,6 +13,7 @@
 // Slots may be this many classes larger than needed before shrinking moves the entry.
 #define SHRINK_CLASSES 4u
 #define SET_CLASSES    1u
+#define SWEEP_ASSIST   32u // records
 
 uint64_t keyspace_hash(const struct keyspace *ks, struct slice key)
 {
@@ -89,12 +90,15 @@ void keyspace_remove_spot(struct keyspace *ks, uint64_t hash, struct spot spot)
 
 static void touch(struct keyspace *ks, struct entry *e, int64_t now_ms)
 {
+    struct store *s = ks->store;
     if ((e->head & ENTRY_HEAD_RECENCY) == 0)
         return;
-    uint8_t *at = (uint8_t *)e + ENTRY_LENGTHS_LEN[entry_form(e)];
-    uint32_t now = evict_recency(ks->store, (int64_t)(load_u16(at) | (uint32_t)at[2] << 16), now_ms);
-    store_u16(at, (uint16_t)now);
-    at[2] = (uint8_t)(now >> 16);
+    uint8_t *at = entry_recency(e);
+    bool is_long = (*at & ENTRY_RECENCY_LONG) != 0;
+    if (is_long && !s->s3fifo.on)
+        entry_recency_store(at, evict_recency(s, entry_recency_load(at), now_ms));
+    else if (!is_long && s->s3fifo.on && (*at & S3FIFO_READS) < S3FIFO_READS)
+        ++*at;
 }
 
 struct entry *keyspace_find(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms)
@@ -199,7 +203,8 @@ struct change {
     struct spot spot; // of the old entry
     uint32_t old_ref; // 0 = none
     int64_t old_deadline;
-    bool key_aside; // the key's bytes are in the entry that is being overwritten
+    bool tracked; // the old entry is, by S3-FIFO
+    bool moves;   // it has to be written elsewhere, though it may fit where it is
     struct entry_plan plan;
     struct blob *value;    // for OUTSIDE
     struct blob *key_blob; // for OUTSIDE with a long key
@@ -233,7 +238,7 @@ static void find_old(struct keyspace *ks, struct change *c, int64_t *deadline_ms
 static bool fits_in_place(const struct keyspace *ks, const struct change *c, uint32_t classes)
 {
     const struct store *s = ks->store;
-    if (c->old_ref == 0 || c->plan.form == ENTRY_OUTSIDE || slab_pinned(&s->world.slabs))
+    if (c->old_ref == 0 || c->plan.form == ENTRY_OUTSIDE || c->moves || slab_pinned(&s->world.slabs))
         return false;
     if (entry_form(store_entry(s, c->old_ref)) == ENTRY_OUTSIDE)
         return false;
@@ -307,8 +312,12 @@ static struct entry *commit(struct keyspace *ks, struct change *c, uint32_t clas
     struct store *s = ks->store;
     bool in_place = fits_in_place(ks, c, classes);
     bool record = needs_record(c, in_place);
+    bool track = s->s3fifo.on && c->plan.recency_len == 1;
+    bool admit = track && !(in_place && c->tracked);
     uint32_t ref = c->old_ref;
     if (record && deadline_make_room(&s->deadlines) != 0)
+        return NULL;
+    if (unlikely(admit) && s3fifo_make_room(&s->s3fifo) != 0)
         return NULL;
     if (!in_place) {
         ref = slab_take(&s->world.slabs, SLAB_ENTRY, c->plan.size);
@@ -320,7 +329,11 @@ static struct entry *commit(struct keyspace *ks, struct change *c, uint32_t clas
         return NULL;
     }
     struct entry *e = store_entry(s, ref);
+    if (unlikely(c->tracked) && in_place && !track)
+        s3fifo_forget(s, e);
     write_entry(ks, e, c, in_place);
+    if (unlikely(admit))
+        s3fifo_admit(s, ref, c->hash, c->tracked ? (int)c->plan.recency : -1);
     if (c->old_ref == 0)
         index_insert(&s->world, &ks->index, c->hash, ref);
     else
@@ -328,17 +341,34 @@ static struct entry *commit(struct keyspace *ks, struct change *c, uint32_t clas
     if (record)
         deadline_add(&s->deadlines, ref, c->plan.deadline);
     count_deadline(ks, c->old_deadline, c->plan.deadline);
+    if (unlikely(record && deadline_crowded(&s->deadlines))) {
+        uint32_t budget = SWEEP_ASSIST;
+        (void)deadline_sweep(&s->deadlines, &budget);
+    }
     if (c->old_ref != 0 && !in_place && !keep_old)
         store_release_entry(s, c->old_ref);
     return e;
 }
 
-static void plan_recency(const struct keyspace *ks, struct change *c, int64_t now_ms)
+// What the policy keeps in the entry; `access`: the change counts as a read of the old one, too.
+static void plan_recency(struct keyspace *ks, struct change *c, bool access)
 {
     struct store *s = ks->store;
-    c->plan.has_recency = s->has_recency;
-    if (s->has_recency)
-        c->plan.recency = evict_recency(s, -1, now_ms);
+    if (likely(!s->has_recency))
+        return;
+    const struct entry *old = c->old_ref == 0 ? NULL : store_entry(s, c->old_ref);
+    if (s->s3fifo.on) {
+        c->tracked = old != NULL && s3fifo_tracks(&s->s3fifo, old);
+        c->plan.recency_len = s3fifo_wants(&s->s3fifo, c->plan.deadline);
+        if (c->tracked)
+            c->plan.recency = access ? s3fifo_read(*entry_recency(old)) : *entry_recency(old);
+        // Joining or leaving the queues goes with a new slot, where the value is not overwritten anyway.
+        c->moves = !access && c->tracked != (c->plan.recency_len == 1);
+        return;
+    }
+    int64_t before = old == NULL || entry_recency_len(old) != 3 ? -1 : (int64_t)entry_recency_load(entry_recency(old));
+    c->plan.recency_len = 3;
+    c->plan.recency = access || before < 0 ? evict_recency(s, before, s->now_ms) : (uint32_t)before;
 }
 
 // The one way in of all sets. `value` NULL: an uninitialised value of value_len bytes.
@@ -346,7 +376,7 @@ static struct entry *set(struct keyspace *ks, struct change *c, int64_t deadline
 {
     find_old(ks, c, &deadline_ms, now_ms);
     c->plan.deadline = deadline_ms;
-    plan_recency(ks, c, now_ms);
+    plan_recency(ks, c, true);
     entry_plan(&c->plan, c->value != NULL);
     struct entry *e = take_blobs(ks, c) ? commit(ks, c, SET_CLASSES, false) : NULL;
     if (e == NULL)
@@ -401,11 +431,6 @@ static struct change change_of(struct keyspace *ks, struct entry *e)
     assert(c.spot.bucket != NULL);
     c.plan =
         (struct entry_plan){ .key_len = c.key.len, .value_len = entry_value(e).len, .deadline = c.old_deadline, .type = entry_type(e) };
-    if ((e->head & ENTRY_HEAD_RECENCY) != 0) {
-        const uint8_t *at = entry_recency(e);
-        c.plan.has_recency = true;
-        c.plan.recency = load_u16(at) | (uint32_t)at[2] << 16;
-    }
     return c;
 }
 
@@ -420,6 +445,8 @@ static struct entry *resize_blob(struct keyspace *ks, struct entry *e, size_t le
     b = entry_pointer(e->rest + 4);
     bool done = blob_set_len(b, len);
     s->blob_bytes += b->cap - cap;
+    if (unlikely(s3fifo_tracks(&s->s3fifo, e)))
+        s3fifo_resized(s, e, (int64_t)(b->cap - cap));
     return done ? e : NULL;
 }
 
@@ -472,6 +499,7 @@ struct entry *keyspace_resize(struct keyspace *ks, struct entry *e, size_t len)
     struct change c = change_of(ks, e);
     size_t old_len = c.plan.value_len;
     c.plan.value_len = len;
+    plan_recency(ks, &c, false);
     entry_plan(&c.plan, false);
     if (fits_in_place(ks, &c, SHRINK_CLASSES))
         return resize_in_place(ks, &c, e, len);
@@ -486,6 +514,7 @@ static struct entry *rewrite_deadline(struct keyspace *ks, struct change *c, str
 {
     struct store *s = ks->store;
     size_t len = c->plan.value_len;
+    plan_recency(ks, c, false);
     entry_plan(&c->plan, entry_form(e) == ENTRY_OUTSIDE);
     if (entry_form(e) == ENTRY_OUTSIDE) {
         // The pages stay where they are: only the slot is replaced.
@@ -498,6 +527,8 @@ static struct entry *rewrite_deadline(struct keyspace *ks, struct change *c, str
         entry_set_mark(moved, mark);
         store_disown_blob(s, c->value);
         store_disown_blob(s, c->key_blob);
+        if (unlikely(c->tracked))
+            s3fifo_forget(s, e);
         slab_give(&s->world.slabs, c->old_ref);
         return moved;
     }

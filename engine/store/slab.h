@@ -15,7 +15,7 @@
 #include "base/assert.h"
 #include "engine/store/arena.h"
 
-enum slab_kind { SLAB_ENTRY, SLAB_INDEX, SLAB_DEADLINE, SLAB_KINDS };
+enum slab_kind { SLAB_ENTRY, SLAB_INDEX, SLAB_DEADLINE, SLAB_ORDER, SLAB_KINDS };
 
 #define SLAB_SLOT_MIN    16u
 #define SLAB_SLOT_MAX    (65536u + SLAB_EXTRA)

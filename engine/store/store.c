@@ -8,7 +8,7 @@
 #include "engine/store/compact.h"
 #include "engine/store/inside.h"
 
-#define EVICT_MAX          128 // entries a call: a limit that was lowered is reached step by step
+#define EVICT_MAX          256 // entries a call: a limit that was lowered is reached step by step
 #define KEEP_FREE_GRANULES 32  // 2 MiB and a 64th of all stay at hand, the rest goes back to the system
 
 static uint64_t entry_hash(const void *context, const struct entry *e)
@@ -55,14 +55,11 @@ int store_new(struct store **out, const struct store_options *options)
     s->world.hash_context = s;
     deadlines_init(&s->deadlines, &s->world.slabs);
     prng_init(&s->prng, options->seed);
+    s3fifo_init(&s->s3fifo, &s->world.slabs, options->memory);
+    s->options.policy = STORE_NOEVICTION;
     store_set_policy(s, options->policy);
     *out = s;
     return 0;
-}
-
-static size_t keyspace_total(const struct store *s)
-{
-    return (size_t)s->local_shards * s->options.databases;
 }
 
 // Entries.
@@ -84,6 +81,8 @@ void store_disown_blob(struct store *s, const struct blob *b)
 void store_release_entry(struct store *s, uint32_t ref)
 {
     const struct entry *e = store_entry(s, ref);
+    if (unlikely(s3fifo_tracks(&s->s3fifo, e)))
+        s3fifo_forget(s, e);
     if (unlikely(entry_form(e) == ENTRY_OUTSIDE)) {
         struct blob *value = entry_blob(e), *key = entry_key_blob(e);
         store_disown_blob(s, value);
@@ -122,12 +121,13 @@ struct store *store_free(struct store *s)
 {
     if (s == NULL)
         return NULL;
-    for (size_t i = 0; i < keyspace_total(s); i++)
+    for (size_t i = 0; i < store_keyspace_total(s); i++)
         keyspace_clear(&s->keyspaces[i]);
     // Slots go with the arena; pages outside it are found through their entries.
     uint32_t budget = UINT32_MAX;
     while (s->blob_count + s->world.directory_bytes > 0 && free_garbage(s, &budget))
         budget = UINT32_MAX;
+    s3fifo_deinit(&s->s3fifo);
     slabs_deinit(&s->world.slabs);
     free(s->keyspaces);
     free(s->places);
@@ -171,9 +171,15 @@ static uint64_t index_bytes(const struct store *s)
     return s->world.slabs.used[SLAB_INDEX] + s->world.directory_bytes;
 }
 
+static uint64_t order_bytes(const struct store *s)
+{
+    return s->world.slabs.used[SLAB_ORDER] + s3fifo_bytes(&s->s3fifo);
+}
+
 uint64_t store_memory_used(const struct store *s)
 {
-    int64_t used = (int64_t)(s->world.slabs.used[SLAB_ENTRY] + index_bytes(s) + s->blob_bytes + deadline_bytes(&s->deadlines)) + s->charged;
+    uint64_t own = s->world.slabs.used[SLAB_ENTRY] + index_bytes(s) + s->blob_bytes + deadline_bytes(&s->deadlines) + order_bytes(s);
+    int64_t used = (int64_t)own + s->charged;
     return used > 0 ? (uint64_t)used : 0;
 }
 
@@ -186,11 +192,13 @@ struct store_memory store_memory(const struct store *s)
         used += slabs->used[i];
     }
     return (struct store_memory){
-        .reserved = (uint64_t)slabs->arena.touched_count * ARENA_GRANULE + s->world.directory_bytes + s->blob_bytes,
+        .reserved =
+            (uint64_t)slabs->arena.touched_count * ARENA_GRANULE + s->world.directory_bytes + s->blob_bytes + s3fifo_bytes(&s->s3fifo),
         .entries = slabs->used[SLAB_ENTRY],
         .index = index_bytes(s),
         .blobs = s->blob_bytes,
         .deadlines = deadline_bytes(&s->deadlines),
+        .order = order_bytes(s),
         .free_slots = held - used,
     };
 }
@@ -207,9 +215,15 @@ void store_charge(struct store *s, int64_t bytes)
 
 void store_set_policy(struct store *s, enum store_policy policy)
 {
+    if (policy == s->options.policy)
+        return;
     s->options.policy = policy;
     s->has_recency = evict_policy_has_recency(policy);
     s->pool.count = 0;
+    if (policy == STORE_ALLKEYS_S3FIFO || policy == STORE_VOLATILE_S3FIFO)
+        s3fifo_start(&s->s3fifo, policy == STORE_VOLATILE_S3FIFO);
+    else if (s->s3fifo.on)
+        s3fifo_stop(&s->s3fifo);
 }
 
 static bool over_limit(const struct store *s)
@@ -217,7 +231,7 @@ static bool over_limit(const struct store *s)
     return s->options.memory_max != 0 && store_memory_used(s) > s->options.memory_max;
 }
 
-// At most `budget` evictions; what was cleared goes before anything alive does. False: nothing more may go.
+// At most `budget` entries are looked at; what was cleared goes before anything alive does. False: nothing more may go.
 static bool evict_some(struct store *s, int64_t now_ms, uint32_t *budget)
 {
     while (over_limit(s) && *budget > 0) {
@@ -225,9 +239,8 @@ static bool evict_some(struct store *s, int64_t now_ms, uint32_t *budget)
             (void)free_garbage(s, budget);
             continue;
         }
-        if (!evict_one(s, now_ms))
+        if (!evict_one(s, now_ms, budget))
             return false;
-        --*budget;
     }
     return true;
 }
@@ -276,6 +289,8 @@ bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
     if (budget > 0 && free_garbage(s, &budget))
         more = true;
     if (budget > 0 && s->garbage == NULL && deadline_sweep(&s->deadlines, &budget))
+        more = true;
+    if (budget > 0 && s3fifo_maintain(s, &budget))
         more = true;
     if (budget > 0 && over_limit(s) && evict_some(s, now_ms, &budget) && over_limit(s))
         more = true;

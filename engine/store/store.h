@@ -10,7 +10,7 @@
 #include "engine/store/keyspace.h"
 #include "engine/store/route.h"
 
-enum store_policy { // maxmemory-policy, by Redis' names
+enum store_policy { // maxmemory-policy: what Redis' names say, by sampling as there, and ours
     STORE_NOEVICTION,
     STORE_ALLKEYS_LRU,
     STORE_ALLKEYS_LFU,
@@ -19,6 +19,8 @@ enum store_policy { // maxmemory-policy, by Redis' names
     STORE_VOLATILE_LFU,
     STORE_VOLATILE_RANDOM,
     STORE_VOLATILE_TTL,
+    STORE_ALLKEYS_S3FIFO, // ours: s3fifo.h
+    STORE_VOLATILE_S3FIFO,
     STORE_POLICIES,
 };
 
@@ -68,6 +70,7 @@ struct store_memory {
     uint64_t index;
     uint64_t blobs;
     uint64_t deadlines;
+    uint64_t order;      // of S3-FIFO: queues and ghost
     uint64_t free_slots; // bytes of slots not in use
 };
 struct store_memory store_memory(const struct store *s);

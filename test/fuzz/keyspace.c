@@ -13,9 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 3)
         return 0;
     struct store_options o = { .workers = 1, .databases = 1, .public_hash = data[0] % 2 == 1 };
-    o.policy = data[0] % 4 >= 2 ? STORE_ALLKEYS_LFU : STORE_NOEVICTION;
+    static const enum store_policy POLICIES[] = { STORE_NOEVICTION, STORE_ALLKEYS_LFU, STORE_ALLKEYS_S3FIFO, STORE_VOLATILE_S3FIFO };
+    o.policy = POLICIES[data[0] / 2 % 4];
+    o.memory_max = data[0] / 8 % 2 == 0 ? 0 : UINT64_C(100) << 10;
     if (model_start(&m, 1, &o) != 0)
         return 0;
+    m.evicts = o.memory_max != 0;
     m.keys = 2 + data[1] % 200u;
     m.value_max = data[2];
     test_failures = 0;

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "engine/store/store.h"
 #include "reactor/clock.h"
 
 // One of a few, so that the ends of a range are drawn often.
@@ -105,7 +106,7 @@ void knobs_draw(struct knobs *k, uint64_t seed)
     k->databases = PICK32(&p, 1, 4, 16);
     k->starve_permille = PICK32(&p, 0, 0, 2, 20);
     k->tick_ns = PICK(&p, 100, 2000, 50 * NS_PER_US);
-    k->stop_early = prng_below(&p, 8) == 0;
+    k->stop_early = prng_below(&p, STORE_POLICIES) == 0;
     draw_world(&k->world, &p);
     draw_workload(&k->workload, &p);
     temper(k);

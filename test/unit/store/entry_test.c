@@ -24,9 +24,13 @@ static void a_small_entry_has_a_header_of_three_bytes(void)
     plan.deadline = INT64_C(1750000000000);
     make(&plan);
     check_equal(plan.size, 88);
-    plan.has_recency = true;
+    plan.recency_len = 3;
     make(&plan);
     check_equal(plan.size, 91);
+    plan.recency_len = 1;
+    plan.deadline = ENTRY_NO_DEADLINE;
+    make(&plan);
+    check_equal(plan.size, 84); // four bytes in a cache
 }
 
 static void every_form_says_what_was_written(void)
@@ -39,8 +43,9 @@ static void every_form_says_what_was_written(void)
         for (int v = 0; v < 5; v++) {
             for (int d = 0; d < 8; d++) {
                 struct entry_plan plan = { .key_len = KEYS[k], .value_len = VALUES[v], .deadline = DEADLINES[d], .type = ENTRY_STREAM };
-                plan.has_recency = (k + v + d) % 2 == 0;
-                plan.recency = 0xabcdef;
+                static const uint8_t RECENCY_LENS[] = { 0, 1, 3 };
+                plan.recency_len = RECENCY_LENS[(k + v + d) % 3];
+                plan.recency = plan.recency_len == 1 ? 0x7f : 0x6bcdef;
                 struct entry *e = make(&plan);
                 check_equal(entry_head_len(e), plan.head_len);
                 check_equal(entry_key(e).len, KEYS[k]);
@@ -51,8 +56,11 @@ static void every_form_says_what_was_written(void)
                 check(!entry_mark(e));
                 entry_set_mark(e, true);
                 check(entry_mark(e) && entry_type(e) == ENTRY_STREAM && entry_deadline(e) == DEADLINES[d]);
-                if (plan.has_recency)
-                    check((load_u32(entry_recency(e)) & 0xffffff) == 0xabcdef);
+                check_equal(entry_recency_len(e), plan.recency_len);
+                if (plan.recency_len == 1)
+                    check_equal(*entry_recency(e), 0x7f);
+                if (plan.recency_len == 3)
+                    check_equal(entry_recency_load(entry_recency(e)), 0x6bcdef);
                 check_equal(plan.size, plan.head_len + KEYS[k] + VALUES[v]);
             }
         }

@@ -71,14 +71,16 @@ static void every_policy_keeps_the_limit(void)
         check(keyspace_stats(w.ks).evicted > 10000);
         check(keyspace_count(w.ks) > 5000);
         audit(index_valid(&w.store->world, &w.ks->index));
+        audit(s3fifo_valid(w.store));
         world_stop(&w);
     }
 }
 
 static void volatile_policies_leave_keys_without_deadline_alone(void)
 {
-    static const enum store_policy POLICIES[] = { STORE_VOLATILE_LRU, STORE_VOLATILE_LFU, STORE_VOLATILE_RANDOM, STORE_VOLATILE_TTL };
-    for (int i = 0; i < 4; i++) {
+    static const enum store_policy POLICIES[] = { STORE_VOLATILE_LRU, STORE_VOLATILE_LFU, STORE_VOLATILE_RANDOM, STORE_VOLATILE_TTL,
+                                                  STORE_VOLATILE_S3FIFO };
+    for (int i = 0; i < 5; i++) {
         struct world w;
         world_start(&w, POLICIES[i]);
         uint64_t id = 0;

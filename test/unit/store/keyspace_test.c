@@ -10,10 +10,11 @@ static const struct store_options PLAIN = { .workers = 1, .databases = 2 };
 static void random_operations_agree_with_a_plain_map(void)
 {
     static struct model m;
-    for (uint64_t seed = 1; seed <= 4; seed++) {
+    static const enum store_policy POLICIES[] = { STORE_NOEVICTION, STORE_ALLKEYS_LRU, STORE_ALLKEYS_S3FIFO, STORE_VOLATILE_S3FIFO };
+    for (uint64_t seed = 1; seed <= 6; seed++) {
         struct store_options o = PLAIN;
         o.public_hash = seed % 2 == 0;
-        o.policy = seed == 3 ? STORE_ALLKEYS_LRU : STORE_NOEVICTION;
+        o.policy = POLICIES[seed % 4];
         check_equal(model_start(&m, seed, &o), 0);
         m.keys = seed == 4 ? 100 : MODEL_KEYS;
         for (int i = 0; i < 150000 && test_failures == 0; i++) {
@@ -22,6 +23,28 @@ static void random_operations_agree_with_a_plain_map(void)
                 model_check(&m);
         }
         model_check(&m);
+        model_stop(&m);
+        if (test_failures > 0)
+            printf("seed %d\n", (int)seed);
+    }
+}
+
+static void random_operations_in_a_full_cache_agree_with_a_plain_map(void)
+{
+    static struct model m;
+    for (uint64_t seed = 21; seed <= 23; seed++) {
+        struct store_options o = PLAIN;
+        o.policy = seed == 23 ? STORE_VOLATILE_S3FIFO : STORE_ALLKEYS_S3FIFO;
+        o.memory_max = 1 << 20;
+        check_equal(model_start(&m, seed, &o), 0);
+        m.evicts = true;
+        for (int i = 0; i < 150000 && test_failures == 0; i++) {
+            model_step(&m);
+            if (i % 10000 == 0)
+                model_check(&m);
+        }
+        model_check(&m);
+        check(keyspace_stats(m.ks).evicted > 1000);
         model_stop(&m);
         if (test_failures > 0)
             printf("seed %d\n", (int)seed);
@@ -346,7 +369,8 @@ static void compaction_gives_memory_back_and_harms_no_entry(void)
 }
 
 TESTS(TEST(compaction_gives_memory_back_and_harms_no_entry), TEST(random_operations_agree_with_a_plain_map),
-      TEST(out_of_memory_changes_nothing), TEST(a_store_without_memory_is_no_store), TEST(a_scan_sees_what_was_there_from_begin_to_end),
+      TEST(random_operations_in_a_full_cache_agree_with_a_plain_map), TEST(out_of_memory_changes_nothing),
+      TEST(a_store_without_memory_is_no_store), TEST(a_scan_sees_what_was_there_from_begin_to_end),
       TEST(cleared_memory_comes_back_in_pieces), TEST(an_emptied_store_gives_its_pages_back), TEST(an_append_a_byte_at_a_time_moves_seldom),
       TEST(a_pinned_value_outlives_its_entry), TEST(random_draws_reach_every_key), TEST(few_entries_need_a_third_step_of_prefetching),
       TEST(empty_keyspaces_cost_little))

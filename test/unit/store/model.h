@@ -32,6 +32,7 @@ struct model {
     uint32_t keys;      // of MODEL_KEYS in play
     uint32_t value_max; // usual length limit
     bool may_fail;      // memory can run out
+    bool evicts;        // keys may go on their own, and the policy changes now and then
     uint64_t failures;
     struct model_item items[MODEL_KEYS];
     uint8_t *bytes; // scratch: a key, a value
@@ -110,7 +111,9 @@ static inline bool model_alive(struct model *m, uint32_t id)
 
 static inline void model_compare(struct model *m, uint32_t id, const struct entry *e)
 {
-    const struct model_item *it = &m->items[id];
+    struct model_item *it = &m->items[id];
+    if (m->evicts && e == NULL)
+        it->present = false;
     check((e != NULL) == model_alive(m, id));
     if (e == NULL || !it->present)
         return;
@@ -197,6 +200,13 @@ static inline void model_do_set(struct model *m, uint32_t id)
     uint64_t hash = keyspace_hash(m->ks, key);
     struct slice value = model_value(m, next.seed, next.len);
     struct entry *e = NULL;
+    if (m->evicts) {
+        (void)store_make_room(m->store, m->now_ms);
+        if (asked == KEYSPACE_KEEP_DEADLINE && model_peek(m, id) == NULL)
+            next.deadline = ENTRY_NO_DEADLINE;
+        key = model_key(m, id);
+        value = model_value(m, next.seed, next.len);
+    }
     uint64_t how = prng_next(&m->prng) % 4;
     if (how == 0) {
         e = keyspace_set_len(m->ks, key, hash, next.type, value.len, asked, m->now_ms);
@@ -274,6 +284,8 @@ static inline void model_do_delete(struct model *m, uint32_t id)
 {
     struct slice key = model_key(m, id);
     bool alive = model_alive(m, id);
+    if (m->evicts)
+        alive = alive && model_peek(m, id) != NULL;
     if (prng_next(&m->prng) % 2 == 0) {
         check_equal(keyspace_delete(m->ks, key, keyspace_hash(m->ks, key), m->now_ms), alive);
     } else {
@@ -317,7 +329,8 @@ static inline void model_check(struct model *m)
     check(keyspace_deadline_count(m->ks) >= deadlines);
     check((keyspace_random(m->ks, &m->prng, m->now_ms) != NULL) == (alive > 0));
     struct store_memory mem = store_memory(m->store);
-    check_equal(store_memory_used(m->store), mem.entries + mem.index + mem.blobs + mem.deadlines);
+    check_equal(store_memory_used(m->store), mem.entries + mem.index + mem.blobs + mem.deadlines + mem.order);
+    audit(s3fifo_valid(m->store));
 }
 
 static inline void model_step(struct model *m)
@@ -350,6 +363,10 @@ static inline void model_step(struct model *m)
             for (uint32_t i = 0; i < m->keys; i++)
                 m->items[i].present = false;
         }
+        break;
+    case 27:
+        if (m->evicts && (r >> 8) % 512 == 0)
+            store_set_policy(m->store, (enum store_policy)((r >> 20) % STORE_POLICIES));
         break;
     default:
         model_compare(m, id, model_find(m, id));
