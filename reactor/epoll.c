@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "reactor/napi.h"
+#include "reactor/ticks.h"
 
 #define BUFFERS_DEFAULT     256
 #define BUFFERS_MAX_DEFAULT 4096
@@ -226,6 +227,7 @@ int epoll_open(struct reactor **out, const struct reactor_options *options, cons
     e->busy_poll = options->busy_poll;
     if (e->busy_poll)
         (void)!napi_poll_epoll(e->fd);
+    ticks_open(&e->reactor);
     e->reactor.now_ns = clock_now_ns();
     e->reactor.wall_ms = clock_wall_ms();
     *out = &e->reactor;

@@ -110,6 +110,9 @@ struct reactor_stats {
     uint64_t longest_turn_ns;
 };
 
+// What reactor/ticks.h reads: the turn's clock (the simulation), the monotonic clock, or the processor's counter.
+enum reactor_ticks { REACTOR_TICKS_TURN, REACTOR_TICKS_CLOCK, REACTOR_TICKS_COUNTER };
+
 enum reactor_backend { REACTOR_AUTO, REACTOR_URING, REACTOR_EPOLL };
 
 // What io_uring may use; all on by default, switched off one at a time by the laboratory (reactor/feature_names.h has the names). A
@@ -153,6 +156,8 @@ struct reactor {
     struct reactor_stats stats;
     enum reactor_backend backend;
     uint32_t features; // in use
+    enum reactor_ticks tick_source;
+    double ns_per_tick; // of the counter
 
     // Set by the owner (or NULL): "is there work that does not come from the kernel", say a message in an inbox. Asked while
     // spinning, and once more between showing `asleep` and sleeping, so that a sender who stores first and then calls

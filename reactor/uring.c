@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "reactor/napi.h"
+#include "reactor/ticks.h"
 
 // With DEFER_TASKRUN completions come only inside enter; the flag says when it is worth entering.
 static bool work_is_waiting(const struct uring *u)
@@ -199,6 +200,7 @@ int uring_open(struct reactor **out, const struct reactor_options *options, cons
         free(u);
         return err;
     }
+    ticks_open(&u->reactor);
     u->reactor.now_ns = clock_now_ns();
     u->reactor.wall_ms = clock_wall_ms();
     *out = &u->reactor;

@@ -39,6 +39,7 @@ enum command_flag {
     CMD_LOCAL = 1 << 24,      // needs no key and no other worker: runs where the connection is (PING, CLIENT ID, ...)
     CMD_TAKES_BLOB = 1 << 25, // may take a big argument's pages (call_take_blob)
     CMD_SUBCOMMAND = 1 << 26, // a line below the container's: not found by its own name alone
+    CMD_TIMED = 1 << 28,      // takes time: not O(1) (set from the complexity at start)
     CMD_CURSOR = 1 << 27,     // argv[1] is a cursor that names the shard where to go on (command_cursor_shard)
 };
 

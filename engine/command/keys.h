@@ -6,3 +6,5 @@
 
 // As TYPE answers and SCAN's TYPE option reads.
 const char *key_type_name(enum entry_type type);
+// As OBJECT ENCODING names it.
+const char *object_encoding(const struct entry *e);

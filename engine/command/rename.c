@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// RENAME, RENAMENX and COPY between keys of one worker: the value's bytes are copied, its deadline and mark go with them.
+// RENAME, RENAMENX, COPY and MOVE between keys of one worker: the value's bytes are copied, its deadline and mark go with them.
 #include <string.h>
 
 #include "engine/command/string_value.h"
@@ -75,24 +75,31 @@ void cmd_renamenx(struct call *c)
     move_key(c, false, true);
 }
 
+static bool database_argument(struct call *c, uint32_t arg, uint32_t *db)
+{
+    int64_t number;
+    if (!string_integer(c, arg, &number))
+        return false;
+    if (number < INT32_MIN || number > INT32_MAX) {
+        reply_error(c->reply, "ERR value is out of range, value must between -2147483648 and 2147483647");
+        return false;
+    }
+    if (number < 0 || number >= store_databases(c->store)) {
+        reply_error(c->reply, "ERR DB index is out of range");
+        return false;
+    }
+    *db = (uint32_t)number;
+    return true;
+}
+
 static bool copy_options(struct call *c, uint32_t *db, bool *replace)
 {
     for (uint32_t arg = 3; arg < c->argc; arg++) {
-        int64_t number;
         if (slice_is(c->argv[arg], "replace")) {
             *replace = true;
         } else if (slice_is(c->argv[arg], "db") && arg + 1 < c->argc) {
-            if (!string_integer(c, ++arg, &number))
+            if (!database_argument(c, ++arg, db))
                 return false;
-            if (number < INT32_MIN || number > INT32_MAX) {
-                reply_error(c->reply, "ERR value is out of range, value must between -2147483648 and 2147483647");
-                return false;
-            }
-            if (number < 0 || number >= store_databases(c->store)) {
-                reply_error(c->reply, "ERR DB index is out of range");
-                return false;
-            }
-            *db = (uint32_t)number;
         } else {
             reply_error(c->reply, REPLY_SYNTAX);
             return false;
@@ -118,6 +125,28 @@ void cmd_copy(struct call *c)
     }
     if (!copy_value(c, from, 1, to, 2))
         return;
+    c->dirty++;
+    reply_integer(c->reply, 1);
+}
+
+// The same key in another database: always of the same shard.
+void cmd_move(struct call *c)
+{
+    uint32_t db;
+    if (!database_argument(c, 2, &db))
+        return;
+    if (db == c->db) {
+        reply_error(c->reply, "ERR source and destination objects are the same");
+        return;
+    }
+    struct place from = call_place(c, 1), to = place_in(c, 1, db);
+    if (look(c, from, 1) == NULL || look(c, to, 1) != NULL) {
+        reply_integer(c->reply, 0);
+        return;
+    }
+    if (!copy_value(c, from, 1, to, 1))
+        return;
+    keyspace_delete(from.keyspace, c->argv[1], from.hash, c->now_ms);
     c->dirty++;
     reply_integer(c->reply, 1);
 }

@@ -126,6 +126,8 @@ __attribute__((constructor)) static void table_init(void)
     uint8_t container = 0;
     for (uint32_t i = 0; i < TABLE_COUNT; i++) {
         assert(strlen(table[i].name) <= ((table[i].flags & CMD_SUBCOMMAND) ? COMMAND_NAME_MAX : 16));
+        if (strncmp(table[i].complexity, "O(1)", 4) != 0)
+            table[i].flags |= CMD_TIMED;
         if (table[i].flags & CMD_SUBCOMMAND)
             table[i].id_container = container;
         else

@@ -4,6 +4,7 @@
 
 #include "engine/shard/client.h"
 #include "engine/shard/server_commands.h"
+#include "engine/shard/watch.h"
 #include "engine/shard/worker.h"
 #include "proto/number.h"
 
@@ -106,11 +107,8 @@ static void append_flags(struct buf *out, uint32_t flags)
     static const struct {
         uint32_t flag;
         char letter;
-    } LETTERS[] = { { CLIENT_CLOSE_AFTER_REPLY, 'c' },
-                    { CLIENT_CLOSE_NOW, 'A' },
-                    { CLIENT_UNIX, 'U' },
-                    { CLIENT_NO_EVICT, 'e' },
-                    { CLIENT_NO_TOUCH, 'T' } };
+    } LETTERS[] = { { CLIENT_CLOSE_AFTER_REPLY, 'c' }, { CLIENT_CLOSE_NOW, 'A' }, { CLIENT_MONITOR, 'O' }, { CLIENT_UNIX, 'U' },
+                    { CLIENT_NO_EVICT, 'e' },          { CLIENT_NO_TOUCH, 'T' } };
     size_t before = out->len;
     for (size_t i = 0; i < sizeof LETTERS / sizeof LETTERS[0]; i++)
         if (flags & LETTERS[i].flag)
@@ -140,15 +138,6 @@ static void append_client(struct buf *out, const struct client *c, int64_t now_m
     append_text(out, " lib-name=", c->lib_name);
     append_text(out, " lib-ver=", c->lib_version);
     buf_format(out, " tot-net-in=%" PRIu64 " tot-net-out=%" PRIu64 " tot-cmds=%" PRIu64 "\n", c->net_in, c->net_out, c->requests);
-}
-
-static void reply_text(struct call *c, struct buf *text)
-{
-    if (text->failed)
-        reply_error(c->reply, REPLY_OUT_OF_MEMORY);
-    else
-        reply_verbatim(c->reply, "txt", buf_view(text));
-    buf_deinit(text);
 }
 
 void cmd_client_info(struct call *c)
@@ -181,105 +170,43 @@ static bool parse_type(struct call *c, struct slice name, enum client_type *out)
     return false;
 }
 
-struct client_list {
-    struct buf text;
-    int64_t now_ms;
-    bool by_type;
+// Which clients LIST and KILL mean.
+struct client_filter {
+    const struct client *self; // NULL: on another worker
+    bool by_type, skip_me;
     enum client_type type;
-    const struct slice *ids; // NULL: not by id
+    int64_t age_min; // seconds; 0: any
+    int64_t now_ms;
+    struct slice address, local_address; // data NULL: any
+    const struct slice *ids;             // NULL: not by id
     uint32_t id_count;
 };
 
-static bool list_wants(const struct client_list *l, const struct client *c)
+static bool has_id(const struct client_filter *f, const struct client *c)
 {
-    if (l->by_type)
-        return l->type == TYPE_NORMAL; // every client is one
-    if (l->ids == NULL)
-        return true;
-    for (uint32_t i = 0; i < l->id_count; i++) {
+    for (uint32_t i = 0; i < f->id_count; i++) {
         int64_t id;
-        if (number_parse_i64(l->ids[i], &id) && (uint64_t)id == c->id)
+        if (number_parse_i64(f->ids[i], &id) && (uint64_t)id == c->id)
             return true;
     }
-    return false;
+    return f->ids == NULL;
 }
 
-static void list_client(void *context, struct client *c)
+static bool filter_wants(const struct client_filter *f, const struct client *c)
 {
-    struct client_list *l = context;
-    if (list_wants(l, c))
-        append_client(&l->text, c, l->now_ms);
+    if (f->address.data != NULL && !slice_equal(f->address, slice_cstr(c->address)))
+        return false;
+    if (f->local_address.data != NULL && !slice_equal(f->local_address, slice_cstr(c->local_address)))
+        return false;
+    if (f->by_type && f->type != TYPE_NORMAL) // every client is one
+        return false;
+    if (f->age_min != 0 && (f->now_ms - c->created_ms) / 1000 < f->age_min)
+        return false;
+    return has_id(f, c) && !(f->skip_me && c == f->self);
 }
 
-static bool list_parse(struct call *c, struct client_list *l)
-{
-    if (c->argc == 4 && slice_is(c->argv[2], "type")) {
-        l->by_type = true;
-        return parse_type(c, c->argv[3], &l->type);
-    }
-    if (c->argc > 3 && slice_is(c->argv[2], "id")) {
-        l->ids = c->argv + 3;
-        l->id_count = c->argc - 3;
-        for (uint32_t i = 0; i < l->id_count; i++) {
-            int64_t id;
-            if (number_parse_i64(l->ids[i], &id))
-                continue;
-            reply_error(c->reply, "ERR Invalid client ID");
-            return false;
-        }
-        return true;
-    }
-    if (c->argc == 2)
-        return true;
-    reply_error(c->reply, REPLY_SYNTAX);
-    return false;
-}
-
-void cmd_client_list(struct call *c)
-{
-    struct client_list list = { .now_ms = c->now_ms };
-    buf_init(&list.text, BUF_NO_LIMIT);
-    if (!list_parse(c, &list))
-        return;
-    worker_each_client(c->worker, list_client, &list);
-    reply_text(c, &list.text);
-}
-
-struct client_kill {
-    struct call *call;
-    bool by_type, skip_me;
-    enum client_type type;
-    int64_t id;                          // 0: any
-    int64_t age_min;                     // seconds; 0: any
-    struct slice address, local_address; // data NULL: any
-    int64_t killed;
-};
-
-static bool kill_wants(const struct client_kill *k, const struct client *c)
-{
-    if (k->address.data != NULL && !slice_equal(k->address, slice_cstr(c->address)))
-        return false;
-    if (k->local_address.data != NULL && !slice_equal(k->local_address, slice_cstr(c->local_address)))
-        return false;
-    if (k->by_type && k->type != TYPE_NORMAL)
-        return false;
-    if (k->id != 0 && (uint64_t)k->id != c->id)
-        return false;
-    if (k->age_min != 0 && (k->call->now_ms - c->created_ms) / 1000 < k->age_min)
-        return false;
-    return !(k->skip_me && c == k->call->client);
-}
-
-static void kill_client(void *context, struct client *c)
-{
-    struct client_kill *k = context;
-    if ((c->flags & (CLIENT_CLOSE_NOW | CLIENT_CLOSE_AFTER_REPLY)) || !kill_wants(k, c))
-        return;
-    worker_kill_client(k->call->worker, c, c == k->call->client);
-    k->killed++;
-}
-
-static bool kill_number(struct call *c, struct slice text, const char *not_number, const char *too_small, int64_t *out)
+// Of KILL: numbers as Redis words what is wrong with them.
+static bool filter_number(struct call *c, struct slice text, const char *not_number, const char *too_small, int64_t *out)
 {
     if (!number_parse_i64(text, out))
         reply_error(c->reply, not_number);
@@ -290,54 +217,114 @@ static bool kill_number(struct call *c, struct slice text, const char *not_numbe
     return false;
 }
 
-static bool kill_filter(struct call *c, struct slice name, struct slice value, struct client_kill *k)
+// One id, or as many as follow. Returns how many words they are, 0 for an error.
+static uint32_t filter_ids(struct call *c, uint32_t arg, bool kill, struct client_filter *f)
 {
     static const char ID_TEXT[] = "ERR client-id should be greater than 0";
+    uint32_t count = 0;
+    for (int64_t id; arg + count < c->argc && (count == 0 || number_parse_i64(c->argv[arg + count], &id)); count++)
+        if (!filter_number(c, c->argv[arg + count], kill ? ID_TEXT : "ERR Invalid client ID", kill ? ID_TEXT : "ERR Invalid client ID",
+                           &id))
+            return 0;
+    f->ids = c->argv + arg;
+    f->id_count = count;
+    return count;
+}
+
+// The filter at `arg`, with its value behind it. Returns how many words it took, 0 for an error.
+static uint32_t filter_parse_one(struct call *c, uint32_t arg, bool kill, struct client_filter *f)
+{
+    struct slice name = c->argv[arg], value = c->argv[arg + 1];
+    uint32_t ids;
     if (slice_is(name, "id"))
-        return kill_number(c, value, ID_TEXT, ID_TEXT, &k->id);
+        return (ids = filter_ids(c, arg + 1, kill, f)) > 0 ? 1 + ids : 0;
     if (slice_is(name, "maxage"))
-        return kill_number(c, value, "ERR maxage is not an integer or out of range", "ERR maxage should be greater than 0", &k->age_min);
+        return filter_number(c, value, "ERR maxage is not an integer or out of range", "ERR maxage should be greater than 0", &f->age_min)
+                   ? 2
+                   : 0;
     if (slice_is(name, "type")) {
-        k->by_type = true;
-        return parse_type(c, value, &k->type);
+        f->by_type = true;
+        return parse_type(c, value, &f->type) ? 2 : 0;
     }
     if (slice_is(name, "addr")) {
-        k->address = value;
-        return true;
+        f->address = value;
+        return 2;
     }
     if (slice_is(name, "laddr")) {
-        k->local_address = value;
-        return true;
+        f->local_address = value;
+        return 2;
     }
     if (slice_is(name, "user")) {
         if (slice_equal(value, slice_cstr("default")))
-            return true;
+            return 2;
         reply_error_format(c->reply, "ERR No such user '%.*s'", (int)(value.len & 0xffff), (const char *)value.data);
-        return false;
+        return 0;
     }
     if (slice_is(name, "skipme") && (slice_is(value, "yes") || slice_is(value, "no"))) {
-        k->skip_me = slice_is(value, "yes");
-        return true;
+        f->skip_me = slice_is(value, "yes");
+        return 2;
     }
     reply_error(c->reply, REPLY_SYNTAX);
-    return false;
+    return 0;
 }
 
-static bool kill_parse(struct call *c, struct client_kill *k)
+static bool filter_parse(struct call *c, bool kill, struct client_filter *f)
 {
-    if (c->argc == 3) {
-        k->address = c->argv[2];
-        k->skip_me = false;
-        return true;
-    }
-    for (uint32_t i = 2; i < c->argc; i += 2) {
-        if (i + 1 == c->argc) {
+    for (uint32_t arg = 2, words; arg < c->argc; arg += words) {
+        if (arg + 1 == c->argc) {
             reply_error(c->reply, REPLY_SYNTAX);
             return false;
         }
-        if (!kill_filter(c, c->argv[i], c->argv[i + 1], k))
+        words = filter_parse_one(c, arg, kill, f);
+        if (words == 0)
             return false;
     }
+    return true;
+}
+
+struct client_list {
+    struct buf text;
+    struct client_filter filter;
+};
+
+static void list_client(void *context, struct client *c)
+{
+    struct client_list *l = context;
+    if (filter_wants(&l->filter, c))
+        append_client(&l->text, c, l->filter.now_ms);
+}
+
+void cmd_client_list(struct call *c)
+{
+    struct client_list list = { .filter = { .now_ms = c->now_ms, .self = c->client } };
+    if (!filter_parse(c, false, &list.filter))
+        return;
+    buf_init(&list.text, BUF_NO_LIMIT);
+    worker_each_client(c->worker, list_client, &list);
+    reply_text(c, &list.text);
+}
+
+struct client_kill {
+    struct call *call;
+    struct client_filter filter;
+    int64_t killed;
+};
+
+static void kill_client(void *context, struct client *c)
+{
+    struct client_kill *k = context;
+    if ((c->flags & (CLIENT_CLOSE_NOW | CLIENT_CLOSE_AFTER_REPLY)) || !filter_wants(&k->filter, c))
+        return;
+    worker_kill_client(k->call->worker, c, c == k->call->client);
+    k->killed++;
+}
+
+static bool kill_parse(struct call *c, struct client_filter *f)
+{
+    if (c->argc != 3)
+        return filter_parse(c, true, f);
+    f->address = c->argv[2];
+    f->skip_me = false;
     return true;
 }
 
@@ -353,14 +340,83 @@ void client_kill_reply(struct call *c, int64_t killed)
 
 void cmd_client_kill(struct call *c)
 {
-    struct client_kill kill = { .call = c, .skip_me = true };
-    if (!kill_parse(c, &kill))
+    struct client_kill kill = { .call = c, .filter = { .now_ms = c->now_ms, .self = c->client, .skip_me = true } };
+    if (!kill_parse(c, &kill.filter))
         return;
     worker_each_client(c->worker, kill_client, &kill);
     if (c->worker->server->worker_count > 1)
         reply_integer(c->reply, kill.killed);
     else
         client_kill_reply(c, kill.killed);
+}
+
+// ---- pause
+
+void cmd_client_pause(struct call *c)
+{
+    int64_t ms;
+    bool all = c->argc == 3 || slice_is(c->argv[3], "all");
+    if (c->argc > 4)
+        reply_error_format(c->reply, "ERR wrong number of arguments for '%s' command", c->command->name);
+    else if (!all && !slice_is(c->argv[3], "write"))
+        reply_error(c->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
+    else if (!number_parse_i64(c->argv[2], &ms) || ms > INT64_MAX - c->now_ms)
+        reply_error(c->reply, "ERR timeout is not an integer or out of range");
+    else if (ms < 0)
+        reply_error(c->reply, "ERR timeout is negative");
+    else {
+        watch_pause(c->worker, c->now_ms + ms, all);
+        reply_ok(c->reply);
+    }
+}
+
+void cmd_client_unpause(struct call *c)
+{
+    watch_unpause(c->worker);
+    reply_ok(c->reply);
+}
+
+// No command here blocks its client, so that nobody is ever unblocked.
+void cmd_client_unblock(struct call *c)
+{
+    int64_t id;
+    if (c->argc > 4)
+        reply_error_format(c->reply, "ERR wrong number of arguments for '%s' command", c->command->name);
+    else if (c->argc == 4 && !slice_is(c->argv[3], "timeout") && !slice_is(c->argv[3], "error"))
+        reply_error(c->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    else if (!number_parse_i64(c->argv[2], &id))
+        reply_error(c->reply, REPLY_NOT_INTEGER);
+    else
+        reply_integer(c->reply, 0);
+}
+
+// ---- tracking: not there
+
+void cmd_client_tracking(struct call *c)
+{
+    if (slice_is(c->argv[2], "on"))
+        reply_error(c->reply, "ERR CLIENT TRACKING is not supported by this server");
+    else if (slice_is(c->argv[2], "off"))
+        reply_ok(c->reply);
+    else
+        reply_error(c->reply, REPLY_SYNTAX);
+}
+
+void cmd_client_trackinginfo(struct call *c)
+{
+    reply_map(c->reply, 3);
+    reply_bulk_cstr(c->reply, "flags");
+    reply_set(c->reply, 1);
+    reply_bulk_cstr(c->reply, "off");
+    reply_bulk_cstr(c->reply, "redirect");
+    reply_integer(c->reply, -1);
+    reply_bulk_cstr(c->reply, "prefixes");
+    reply_array(c->reply, 0);
+}
+
+void cmd_client_caching(struct call *c)
+{
+    reply_error(c->reply, "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled");
 }
 
 void cmd_client_help(struct call *c)
@@ -398,10 +454,13 @@ void cmd_client_help(struct call *c)
         "      Return clients of specified type.",
         "    * ID <client-id> [<client-id> ...]",
         "      Return clients of specified IDs only.",
+        "    * ADDR, LADDR, USER, SKIPME, MAXAGE: as for KILL, where ID takes several too.",
         "NO-EVICT (ON|OFF)",
         "    Protect current client connection from eviction.",
         "NO-TOUCH (ON|OFF)",
         "    Will not touch LRU/LFU stats when this mode is on.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Suspend all, or just write, clients for <timeout> milliseconds.",
         "REPLY (ON|OFF|SKIP)",
         "    Control the replies sent to the current connection.",
         "SETINFO <option> <value>",
@@ -410,6 +469,14 @@ void cmd_client_help(struct call *c)
         "    * LIB-VER: the client lib version.",
         "SETNAME <name>",
         "    Assign the name <name> to the current connection.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Not supported: ON answers an error.",
+        "TRACKINGINFO",
+        "    Report tracking status for the current connection: always off.",
+        "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+        "    Unblock the specified blocked client: no client ever is.",
+        "UNPAUSE",
+        "    Stop the current client pause, resuming traffic.",
         NULL,
     };
     reply_help(c, "CLIENT", LINES);

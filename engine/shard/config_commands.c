@@ -24,7 +24,7 @@ static bool is_glob(struct slice pattern)
 static struct slice matching_name(const struct call *c, const struct option *option)
 {
     for (uint32_t i = 2; i < c->argc; i++)
-        if (!is_glob(c->argv[i]) && slice_is(c->argv[i], option->name))
+        if (!is_glob(c->argv[i]) && option_find(c->argv[i]) == option)
             return c->argv[i];
     for (uint32_t i = 2; i < c->argc; i++)
         if (is_glob(c->argv[i]) && option_matches(option, c->argv[i]))
@@ -115,9 +115,12 @@ void cmd_config_resetstat(struct call *c)
     w->stats_base.sampled_ops_per_second = 0;
     w->stats_base.memory_used = 0;
     w->stats_base.memory_reserved = 0;
+    w->stats_base.memory_entries = w->stats_base.memory_index = w->stats_base.memory_blobs = 0;
+    w->stats_base.memory_deadlines = w->stats_base.memory_free_slots = 0;
     w->reactor->stats.longest_turn_ns = 0;
     w->reactor_base = w->reactor->stats;
     w->base_ns = w->reactor->now_ns;
+    stopwatch_reset(w);
     memset(w->commands, 0, command_count() * sizeof *w->commands);
     memset(w->errors, 0, sizeof w->errors);
     reply_ok(c->reply);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/shard/gather.h"
+#include "engine/shard/monitor.h"
 #include "engine/shard/native.h"
 #include "engine/shard/session.h"
 #include "reactor/log.h"
@@ -95,6 +96,7 @@ struct conn *conn_new(struct worker *w, int fd, bool is_unix)
     op_prepare(&c->cancel, OWNER_CONN_CANCEL, fd);
     list_init(&c->dirty);
     list_init(&c->stalled);
+    list_init(&c->monitor);
     list_append(&w->conns, &c->link);
     c->pending_tail = &c->pending;
     buf_init(&c->out, BUF_NO_LIMIT);
@@ -371,6 +373,7 @@ void conn_close(struct conn *c)
     if (c->state == CONN_CLOSING)
         return;
     state_move(&c->state, CONN_CLOSING, CONN_MOVES);
+    monitor_leave(c);
     for (struct pending *p = c->pending, *next; p != NULL; p = next) {
         next = p->next;
         p->conn = NULL;

@@ -69,11 +69,13 @@ struct conn {
     struct list link;    // worker.conns, or worker.closing
     struct list dirty;   // worker.dirty
     struct list stalled; // worker.stalled: has parsed less than it could
+    struct list monitor; // worker.monitors
     uint8_t state;
     uint8_t frame;      // of the request being run, for its pending (struct pending)
     bool bare;          // and it is a bare GET
     bool paused;        // does not read: too much unsent or pending
     bool barrier;       // a transaction has not been granted everywhere: what follows must come behind it
+    bool held;          // CLIENT PAUSE
     bool crowded;       // PENDING_MAX requests are at other workers
     bool backlog;       // `carry` may hold whole requests
     bool end_seen;      // the client sent its FIN; what `carry` holds is still answered
@@ -138,7 +140,7 @@ void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block,
 // Requests may be run: nothing asks the client to wait.
 static inline bool conn_runs(const struct conn *c)
 {
-    return c->state == CONN_OPEN && !c->paused && !c->barrier && !c->crowded;
+    return c->state == CONN_OPEN && !c->paused && !c->barrier && !c->crowded && !c->held;
 }
 
 // The barrier is over: goes on at the end of the turn.

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/shard/server_commands.h"
+#include "engine/shard/statistics.h"
 #include "engine/shard/worker.h"
 
 struct info {
@@ -20,23 +21,6 @@ struct info {
 };
 
 enum info_when { DEFAULT, ALL, EVERYTHING };
-
-// Counters are plain words of the worker that counts: adding to them must cost nothing. Others look at them with loads of whole
-// aligned words, which do not tear on any machine that this runs on; a reader may be behind, never wrong. ThreadSanitizer cannot
-// know that.
-__attribute__((no_sanitize("thread"))) static uint64_t load(const uint64_t *counter)
-{
-    return *(const volatile uint64_t *)counter;
-}
-
-static_assert(sizeof(struct worker_stats) % sizeof(uint64_t) == 0, "statistics are counters and nothing else");
-
-static void add_stats(struct worker_stats *total, const struct worker_stats *now, const struct worker_stats *base)
-{
-    uint64_t *to = (uint64_t *)total;
-    for (size_t i = 0; i < sizeof *total / sizeof *to; i++)
-        to[i] += load((const uint64_t *)now + i) - load((const uint64_t *)base + i);
-}
 
 static void append_text(struct info *i, const char *name, const char *value)
 {
@@ -86,20 +70,33 @@ static void memory_ratio(struct info *i)
     buf_format(&i->out, "mem_fragmentation_ratio:%.2f\r\n", used == 0 ? 0.0 : (double)i->usage.resident / (double)used);
 }
 
-// Calls are not timed one by one (two clock reads cost more than many a command), so there are no usec fields.
+// usec: see stopwatch.h.
 static void command_lines(struct info *i)
 {
     for (uint32_t id = 0; id < command_count(); id++) {
-        struct command_stats sum = { 0 };
-        for (uint32_t w = 0; w < i->server->worker_count; w++) {
-            const struct command_stats *s = &i->server->workers[w]->commands[id];
-            sum.calls += load(&s->calls);
-            sum.rejected += load(&s->rejected);
-            sum.failed += load(&s->failed);
-        }
-        if (sum.calls + sum.rejected + sum.failed > 0)
-            buf_format(&i->out, "cmdstat_%s:calls=%" PRIu64 ",rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64 "\r\n",
-                       command_at(id)->name, sum.calls, sum.rejected, sum.failed);
+        struct command_summary s;
+        summary_gather(i->server, id, &s);
+        if (s.calls + s.rejected + s.failed > 0)
+            buf_format(&i->out,
+                       "cmdstat_%s:calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f,rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64
+                       "\r\n",
+                       command_at(id)->name, s.calls, s.usec, s.calls == 0 ? 0.0 : (double)s.usec / (double)s.calls, s.rejected, s.failed);
+    }
+}
+
+static double percentile_us(const struct command_summary *s, double share)
+{
+    return (double)durations_percentile(&s->durations, share) / 1000;
+}
+
+static void latency_lines(struct info *i)
+{
+    for (uint32_t id = 0; id < command_count(); id++) {
+        struct command_summary s;
+        summary_gather(i->server, id, &s);
+        if (s.durations.count > 0)
+            buf_format(&i->out, "latency_percentiles_usec_%s:p50=%.3f,p99=%.3f,p99.9=%.3f\r\n", command_at(id)->name,
+                       percentile_us(&s, 0.5), percentile_us(&s, 0.99), percentile_us(&s, 0.999));
     }
 }
 
@@ -110,7 +107,7 @@ static void load_code(const struct error_stats *s, char code[16])
 {
     uint64_t words[2];
     for (size_t i = 0; i < 2; i++)
-        words[i] = load((const uint64_t *)(const void *)s->code + i);
+        words[i] = statistics_load((const uint64_t *)(const void *)s->code + i);
     memcpy(code, words, sizeof words);
     code[15] = '\0';
 }
@@ -125,10 +122,10 @@ static uint64_t error_count(const struct info *i, const char *code, uint32_t fro
             const struct error_stats *s = &i->server->workers[w]->errors[e];
             char other[16];
             load_code(s, other);
-            if (load(&s->count) == 0 || strcmp(other, code) != 0)
+            if (statistics_load(&s->count) == 0 || strcmp(other, code) != 0)
                 continue;
             *earlier |= w < from;
-            sum += load(&s->count);
+            sum += statistics_load(&s->count);
         }
     }
     return sum;
@@ -156,10 +153,10 @@ static void database_lines(struct info *i)
         double ttl = 0;
         for (uint32_t w = 0; w < i->server->worker_count; w++) {
             const struct database_stats *s = &i->server->workers[w]->databases[db];
-            uint64_t dated = load(&s->deadlines);
-            keys += load(&s->keys);
+            uint64_t dated = statistics_load(&s->deadlines);
+            keys += statistics_load(&s->keys);
             deadlines += dated;
-            ttl += (double)dated * (double)load(&s->average_ttl_ms);
+            ttl += (double)dated * (double)statistics_load(&s->average_ttl_ms);
         }
         if (keys > 0)
             buf_format(&i->out, "db%" PRId64 ":keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%.0f\r\n", db, keys, deadlines,
@@ -174,7 +171,7 @@ static double ratio(uint64_t part, uint64_t whole)
 
 static uint64_t since(const uint64_t *now, const uint64_t *base)
 {
-    return load(now) - load(base);
+    return statistics_load(now) - statistics_load(base);
 }
 
 static void reactor_line(struct info *i, const struct worker *w)
@@ -183,7 +180,8 @@ static void reactor_line(struct info *i, const struct worker *w)
     const struct worker_stats *s = &w->stats, *s_base = &w->stats_base;
     uint64_t enters = since(&r->enters, &base->enters), commands = since(&s->commands, &s_base->commands);
     buf_format(&i->out, "worker%" PRIu32 ":backend=%s,clients=%" PRIu64 ",commands=%" PRIu64 ",turns=%" PRIu64 ",longest_turn_us=%" PRIu64,
-               w->id, backend_name(w), load(&s->clients), commands, since(&r->turns, &base->turns), load(&r->longest_turn_ns) / 1000);
+               w->id, backend_name(w), statistics_load(&s->clients), commands, since(&r->turns, &base->turns),
+               statistics_load(&r->longest_turn_ns) / 1000);
     buf_format(&i->out, ",enters=%" PRIu64 ",ops_per_enter=%.2f,syscalls_per_command=%.4f,sleeps=%" PRIu64 ",wakes_sent=%" PRIu64, enters,
                ratio(since(&r->ops, &base->ops), enters), ratio(since(&r->syscalls, &base->syscalls), commands),
                since(&r->sleeps, &base->sleeps), since(&r->wakes_sent, &base->wakes_sent));
@@ -197,7 +195,7 @@ static void reactor_line(struct info *i, const struct worker *w)
                since(&r->send_bytes, &base->send_bytes), since(&s->bytes_copied, &s_base->bytes_copied));
     uint64_t busy = since(&r->busy_ns, &base->busy_ns);
     buf_format(&i->out, ",busy_us=%" PRIu64 ",busy_share=%.4f\r\n", busy / 1000,
-               ratio(busy, i->worker->reactor->now_ns - load(&w->base_ns)));
+               ratio(busy, i->worker->reactor->now_ns - statistics_load(&w->base_ns)));
 }
 
 static void reactor_lines(struct info *i)
@@ -256,8 +254,7 @@ static bool wants(const struct call *c, const struct section *s)
 static void info_gather(struct info *i)
 {
     worker_refresh_stats(i->worker);
-    for (uint32_t w = 0; w < i->server->worker_count; w++)
-        add_stats(&i->t, &i->server->workers[w]->stats, &i->server->workers[w]->stats_base);
+    statistics_total(i->server, &i->t);
     if (i->server->host->usage != NULL)
         i->server->host->usage(&i->usage);
 }

@@ -71,11 +71,24 @@ enum mesh_flag {
 #define MESH_NO_SHARD UINT16_MAX
 #define MESH_BLOB     (UINT32_C(1) << 31)
 
-// Heads a reply, then its bytes; or, with `heap`, a struct mesh_heap: the receiver's to free.
+// Heads a reply, then its bytes; or a struct mesh_heap: the receiver's to free; or one of the things that are no replies.
 struct mesh_reply {
     uint64_t cookie;
-    uint32_t len; // of what follows, without padding
-    uint32_t heap;
+    uint32_t len;  // of what follows, without padding
+    uint32_t heap; // enum mesh_reply_form
+};
+
+enum mesh_reply_form {
+    MESH_BYTES,
+    MESH_HEAP,
+    MESH_NOTE,  // no reply
+    MESH_LINES, // nor this: bytes for the monitors there
+};
+
+// For the log of slow and large commands; comes before the reply of its request.
+struct mesh_note {
+    struct command_entry *entry; // the receiver's
+    uint64_t kind;               // enum command_log_kind
 };
 
 struct mesh_heap {

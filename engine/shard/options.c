@@ -25,6 +25,7 @@ static const char *const ROUTE_MODE_NAMES[] = { "full-key", "session-prefix", NU
 static const char *const IO_NAMES[] = { "auto", "uring", "epoll", NULL };
 static const char *const AUTO_NAMES[] = { "auto", "yes", "no", NULL };
 static const char *const LOGLEVEL_NAMES[] = { "debug", "verbose", "notice", "warning", "nothing", NULL };
+static const char *const DEBUG_COMMAND_NAMES[] = { "yes", "local", "no", NULL };
 static const char *const OUTPUT_NAMES[] = { "normal", "slave", "pubsub" };
 
 enum { START = OPTION_START, MULTI = OPTION_MULTI, SECRET = OPTION_SECRET, OCTAL = OPTION_OCTAL, OURS = OPTION_OURS };
@@ -69,8 +70,22 @@ const struct option *option_at(uint32_t index)
     return index < COUNT ? &OPTIONS[index] : NULL;
 }
 
+// Valkey 8.1 renamed these; both names are understood.
+static struct slice real_name(struct slice name)
+{
+    static const struct {
+        const char *alias, *name;
+    } ALIASES[] = { { "commandlog-execution-slower-than", "slowlog-log-slower-than" },
+                    { "commandlog-slow-execution-max-len", "slowlog-max-len" } };
+    for (size_t i = 0; i < sizeof ALIASES / sizeof ALIASES[0]; i++)
+        if (slice_is(name, ALIASES[i].alias))
+            return slice_cstr(ALIASES[i].name);
+    return name;
+}
+
 const struct option *option_find(struct slice name)
 {
+    name = real_name(name);
     for (size_t i = 0; i < COUNT; i++)
         if (slice_is(name, OPTIONS[i].name))
             return &OPTIONS[i];

@@ -27,6 +27,7 @@ enum output_class { OUTPUT_NORMAL, OUTPUT_REPLICA, OUTPUT_PUBSUB, OUTPUT_CLASSES
 enum option_auto { OPTION_AUTO, OPTION_YES, OPTION_NO };
 enum option_hugepages { HUGEPAGES_AUTO, HUGEPAGES_RESERVED, HUGEPAGES_NO };
 enum option_index_hash { INDEX_HASH_KEYED, INDEX_HASH_PUBLIC };
+enum option_debug_command { DEBUG_COMMAND_YES, DEBUG_COMMAND_LOCAL, DEBUG_COMMAND_NO };
 enum option_loglevel { LOGLEVEL_DEBUG, LOGLEVEL_VERBOSE, LOGLEVEL_NOTICE, LOGLEVEL_WARNING, LOGLEVEL_NOTHING };
 
 // Field names are the options' names with '_' for '-'. Texts are heap copies owned by the struct, never NULL.
@@ -54,6 +55,7 @@ enum option_group {
     OPTION_GROUP_MEMORY,
     OPTION_GROUP_CORES,
     OPTION_GROUP_FILES,
+    OPTION_GROUP_OPERATOR,
     OPTION_GROUPS
 };
 

@@ -8,8 +8,11 @@
 #include "engine/shard/defer.h"
 #include "engine/shard/fanout.h"
 #include "engine/shard/gather.h"
+#include "engine/shard/monitor.h"
 #include "engine/shard/native.h"
 #include "engine/shard/session.h"
+#include "engine/shard/span.h"
+#include "engine/shard/watch.h"
 #include "proto/fcnp_reply.h"
 #include "reactor/log.h"
 
@@ -231,6 +234,8 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
         call->hash = item->hash;
         client->last_command = item->command;
         run_call(c->worker, call, false);
+        if (unlikely(out->len - before >= c->worker->watch.reply_min))
+            span_heavy(c->worker, item->command, call->argv, call->argc, out->len - before, client);
     }
     if (native)
         fcnp_reply_end(reply, before, (uint8_t)(c->frame - 1));
@@ -316,17 +321,23 @@ static inline uint32_t batch(struct conn *c, struct item *items, struct fcnp_req
     struct call call = call_on(c->worker, &reply, c->client.db);
     call.client = &c->client;
     call.blobs = c->blobs != NULL && count == 1 && c->blobs_cap >= items[0].request.argc ? c->blobs : NULL;
+    bool watched = watch_wants(c, items, count);
+    struct span span = span_begin(c->worker, count);
     uint32_t i = 0;
     conn_out_begin(c);
     for (; i < count; i++) {
-        if (unlikely(!conn_runs(c)))
+        if (unlikely(!conn_runs(c)) || (unlikely(watched) && !watch_request(c, &items[i])))
             break;
         if (asked < count)
             run_prefetch(items, asked++);
+        uint32_t flags = likely(items[i].command != NULL) ? items[i].command->flags : 0;
+        bool alone = span_picks(c->worker, &span, i, flags) && span_cut(c, &span, items, i);
         if (frames != NULL)
             begin_frame(c, &items[i], &frames[i]);
         run_item(c, &items[i], &call, frames != NULL);
-        if (unlikely(items[i].command != NULL && (items[i].command->flags & CMD_LOCAL) != 0 && c->state == CONN_OPEN))
+        if (unlikely(alone))
+            span_single(c, &span, items, i);
+        if (unlikely((flags & CMD_LOCAL) != 0 && c->state == CONN_OPEN))
             session_set_limits(c);
         if (unlikely(c->client.flags & CLIENT_CLOSE_AFTER_REPLY))
             conn_end(c);
@@ -336,6 +347,7 @@ static inline uint32_t batch(struct conn *c, struct item *items, struct fcnp_req
             c->crowded = true;
     }
     conn_out_end(c);
+    span_end(c, &span, items, i);
     return i;
 }
 
@@ -370,7 +382,10 @@ void run_here(struct worker *w, const struct here *here, struct buf *out)
         call.keyspace = store_keyspace(w->store, route_shard(&w->route, key), here->db);
         call.hash = call.keyspace != NULL ? keyspace_hash(call.keyspace, key) : 0;
     }
+    uint64_t began = reactor_ticks(w->reactor);
     run_call(w, &call, here->in_txn);
+    uint64_t ticks = ticks_between(began, reactor_ticks(w->reactor));
+    stopwatch_keep(w, LOG_SLOW, stopwatch_note(w, here->command, here->argv, here->argc, ticks, 1), here->client);
 }
 
 // ---- to another worker
@@ -555,8 +570,44 @@ static cold bool serve_aside(struct worker *w, uint32_t from, const struct serve
     return defer_served(w, from, head, s->argv, s->hash);
 }
 
-// The reply is written where it will travel; only one that outgrows the block goes by the heap.
-static void serve_one(struct worker *w, uint32_t from, struct served *s)
+// What the log of this worker's commands has to say of a request goes to where its connection is, in front of its reply.
+static void send_note(struct worker *w, uint32_t from, uint64_t cookie, struct command_entry *entry, int kind)
+{
+    struct mesh_reply *note = entry == NULL ? NULL : mesh_append(&w->mesh, from, MESH_REPLIES, sizeof *note + sizeof(struct mesh_note));
+    if (note == NULL) {
+        command_entry_free(entry);
+        return;
+    }
+    *note = (struct mesh_reply){ .cookie = cookie, .len = sizeof(struct mesh_note), .heap = MESH_NOTE };
+    *(struct mesh_note *)(note + 1) = (struct mesh_note){ .entry = entry, .kind = (uint64_t)kind };
+}
+
+// Bytes that were written in the open block, out of the way of what has to go before them.
+static bool move_to_heap(struct buf *out)
+{
+    uint8_t *copy = malloc(out->len + 1);
+    if (copy == NULL)
+        return false;
+    memcpy(copy, out->data, out->len);
+    *out = (struct buf){ .data = copy, .len = out->len, .cap = out->len + 1, .limit = BUF_NO_LIMIT };
+    return true;
+}
+
+static cold void notes_of(struct worker *w, uint32_t from, const struct served *s, struct command_entry *slow, struct buf *out)
+{
+    struct command_entry *large = stopwatch_large(w, LOG_LARGE_REPLY, command_at(s->head->command), s->argv, s->head->argc, out->len);
+    if ((slow == NULL && large == NULL) || (out->borrowed && !move_to_heap(out))) {
+        command_entry_free(slow);
+        command_entry_free(large);
+        return;
+    }
+    send_note(w, from, s->head->cookie, slow, LOG_SLOW);
+    send_note(w, from, s->head->cookie, large, LOG_LARGE_REPLY);
+}
+
+// The reply is written where it will travel; only one that outgrows the block goes by the heap. `timed`: of this request alone,
+// or NULL.
+static void serve_one(struct worker *w, uint32_t from, struct served *s, struct span *timed)
 {
     if (unlikely(s->head->command >= MESH_WORDS || w->txns.intents.count > 0) && serve_aside(w, from, s))
         return;
@@ -568,12 +619,17 @@ static void serve_one(struct worker *w, uint32_t from, struct served *s)
     else
         buf_init(&out, BUF_NO_LIMIT);
     run_served(w, s, &out);
+    struct command_entry *slow = NULL;
+    if (unlikely(timed != NULL))
+        slow = span_served(w, timed, command_at(s->head->command), s->argv, s->head->argc);
+    if (unlikely(slow != NULL || out.len >= w->watch.reply_min) && s->head->command < MESH_WORDS)
+        notes_of(w, from, s, slow, &out);
     if (out.failed)
         out.len = 0;
     size_t len = out.borrowed ? out.len : sizeof(struct mesh_heap);
     struct mesh_reply *reply = mesh_append(&w->mesh, from, MESH_REPLIES, sizeof *reply + len);
     assert(reply != NULL && (!out.borrowed || (uint8_t *)reply == at));
-    *reply = (struct mesh_reply){ .cookie = s->head->cookie, .len = (uint32_t)len, .heap = !out.borrowed };
+    *reply = (struct mesh_reply){ .cookie = s->head->cookie, .len = (uint32_t)len, .heap = out.borrowed ? MESH_BYTES : MESH_HEAP };
     if (!out.borrowed)
         *(struct mesh_heap *)(reply + 1) = (struct mesh_heap){ .bytes = out.data, .len = out.len };
     w->stats.requests_served++;
@@ -586,8 +642,48 @@ static void serve_large(struct worker *w, uint32_t from, struct served *s)
     assert(argv != NULL); // the request itself took more
     views(s, argv);
     locate(w, s);
-    serve_one(w, from, s);
+    struct span span = span_begin(w, 1);
+    serve_one(w, from, s, s->head->command < MESH_WORDS ? &span : NULL);
     free(argv);
+}
+
+// Quick requests that took long together: the last one stands for them, and nobody knows its client here.
+static cold void blame_served(struct worker *w, const struct served *batch, uint32_t end, uint64_t ticks)
+{
+    const struct mesh_request *head = batch[end - 1].head;
+    if (head->command < MESH_WORDS)
+        stopwatch_keep(w, LOG_SLOW, stopwatch_blame(w, command_at(head->command), batch[end - 1].argv, head->argc, ticks), NULL);
+}
+
+static cold bool times_alone(struct worker *w, struct span *span, const struct served *batch, uint32_t i)
+{
+    const struct mesh_request *head = batch[i].head;
+    bool sampled = i == span->sample;
+    if (sampled && span->weight != 1)
+        span->sample += stopwatch_distance(&w->watch);
+    if (head->command >= MESH_WORDS)
+        return false;
+    const struct command *command = command_at(head->command);
+    if (!sampled && ((command->flags & w->watch.alone) == 0 || !stopwatch_times_alone(&w->watch, command, head->argc)))
+        return false;
+    uint64_t ticks = span_cut_served(w, span, i);
+    if (unlikely(ticks >= w->watch.slow_ticks && i > 0))
+        blame_served(w, batch, i, ticks);
+    return true;
+}
+
+static void serve_batch(struct worker *w, uint32_t from, struct served *batch, uint32_t count)
+{
+    struct span span = span_begin(w, count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint16_t id = batch[i].head->command;
+        uint32_t flags = likely(id < MESH_WORDS) ? command_at(id)->flags : 0;
+        bool alone = span_picks(w, &span, i, flags) && times_alone(w, &span, batch, i);
+        serve_one(w, from, &batch[i], unlikely(alone) ? &span : NULL);
+    }
+    uint64_t ticks = span_close(w, &span, count);
+    if (unlikely(ticks > 0) && count > 0)
+        blame_served(w, batch, count, ticks);
 }
 
 void run_serve(struct worker *w, struct mesh_block *block)
@@ -612,13 +708,18 @@ void run_serve(struct worker *w, struct mesh_block *block)
         for (uint32_t i = 0; i < count; i++)
             if (unlikely(batch[i].displaced))
                 keyspace_prefetch_displaced(batch[i].keyspace, batch[i].hash);
-        for (uint32_t i = 0; i < count; i++)
-            serve_one(w, block->from, &batch[i]);
+        serve_batch(w, block->from, batch, count);
         if (count == 0) {
             offset += batch[0].head->size;
             serve_large(w, block->from, &batch[0]);
         }
     }
+}
+
+static cold void take_note(struct worker *w, const struct pending *p, const struct mesh_note *note)
+{
+    const struct conn *c = p->kind == PENDING_PART ? ((const struct gather *)p->owner)->due->conn : p->conn;
+    stopwatch_keep(w, (int)note->kind, note->entry, c != NULL ? &c->client : NULL);
 }
 
 void run_answers(struct worker *w, struct mesh_block *block)
@@ -627,7 +728,11 @@ void run_answers(struct worker *w, struct mesh_block *block)
         const struct mesh_reply *reply = (const struct mesh_reply *)(const void *)(block->data + offset);
         offset += (uint32_t)round_up(sizeof *reply + reply->len, MESH_ALIGN);
         struct pending *p = (struct pending *)(uintptr_t)reply->cookie;
-        if (unlikely(reply->heap)) {
+        if (unlikely(reply->heap == MESH_LINES)) {
+            monitor_show(w, slice_of(reply + 1, reply->len));
+        } else if (unlikely(reply->heap == MESH_NOTE)) {
+            take_note(w, p, (const struct mesh_note *)(const void *)(reply + 1));
+        } else if (unlikely(reply->heap)) {
             const struct mesh_heap *heap = (const struct mesh_heap *)(const void *)(reply + 1);
             conn_deliver(w, p, NULL, heap->bytes, heap->bytes, heap->len);
         } else {

@@ -7,6 +7,9 @@
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "engine/shard/command_log.h"
+#include "engine/shard/latency.h"
+#include "engine/shard/mesh.h"
 #include "engine/shard/options.h"
 #include "engine/shard/txn.h"
 #include "engine/store/route.h"
@@ -54,6 +57,13 @@ struct server {
     _Atomic int stop;           // enum server_stop
     struct txn_order order;
     const struct server_host *host; // never NULL
+    struct command_log logs[LOG_KINDS];
+    struct latency_monitor latency;
+    _Atomic uint32_t attention;                     // reasons for workers to look at what follows: once a turn
+    _Atomic uint32_t monitors;                      // connections that said MONITOR
+    _Atomic uint32_t monitors_of[MESH_WORKERS_MAX]; // of each worker
+    _Atomic uint64_t nap_until_ns;                  // DEBUG SLEEP
+    _Atomic bool no_active_expire;                  // DEBUG SET-ACTIVE-EXPIRE 0
 };
 
 enum server_stop { SERVER_RUNS, SERVER_STOPS, SERVER_STOPS_NOW };

@@ -30,6 +30,15 @@ void reply_help(struct call *c, const char *container, const char *const *lines)
     reply_simple(c->reply, "    Print this help.");
 }
 
+void reply_text(struct call *c, struct buf *text)
+{
+    if (text->failed)
+        reply_error(c->reply, REPLY_OUT_OF_MEMORY);
+    else
+        reply_verbatim(c->reply, "txt", buf_view(text));
+    buf_deinit(text);
+}
+
 // The turn's clock: whole milliseconds.
 void cmd_time(struct call *c)
 {

@@ -166,22 +166,49 @@ static bool start_blob(struct conn *c)
     return true;
 }
 
+// The one request has to wait (CLIENT PAUSE): kept as it came, pieces and pages in one.
+static void keep_single(struct conn *c, const struct item *item)
+{
+    struct buf frame;
+    buf_init(&frame, BUF_NO_LIMIT);
+    buf_format(&frame, "*%u\r\n", item->request.argc);
+    for (uint32_t i = 0; i < item->request.argc; i++) {
+        buf_format(&frame, "$%zu\r\n", item->request.argv[i].len);
+        buf_append_slice(&frame, item->request.argv[i]);
+        buf_append(&frame, "\r\n", 2);
+    }
+    buf_deinit(&c->carry);
+    c->carry = frame;
+    c->backlog = true;
+    if (frame.failed)
+        conn_close(c);
+}
+
 // Runs the one request that was put together from pieces.
 static void run_single(struct conn *c, struct item *item)
 {
+    item->end = c->carry.len < UINT32_MAX ? (uint32_t)c->carry.len : UINT32_MAX;
     run_prepare(c, item);
     if (unlikely(c->only_shard != NO_SHARD))
         native_check_port(c, item, REFUSE_SHARD);
-    run_batch(c, item, 1);
+    if (run_batch(c, item, 1) == 0 && c->held)
+        keep_single(c, item);
+    else
+        c->carry.len = 0;
     drop_blobs(c);
 }
 
-static void run_single_frame(struct conn *c)
+// False: it has to wait, and is still where it was.
+static bool run_single_frame(struct conn *c)
 {
     struct worker *w = c->worker;
+    w->items[0].end = c->carry.len < UINT32_MAX ? (uint32_t)c->carry.len : UINT32_MAX;
     native_prepare(c, &w->items[0], &w->natives[0]);
-    run_frames(c, &w->items[0], &w->natives[0], 1);
+    if (run_frames(c, &w->items[0], &w->natives[0], 1) == 0 && c->held)
+        return false;
     drop_blobs(c);
+    c->carry.len = 0;
+    return true;
 }
 
 // The frame in `carry` whose value has been collected.
@@ -194,8 +221,7 @@ static void run_split(struct conn *c)
     w->native.limits = native_limits(c);
     int rc = fcnp_parse_split(&w->native, buf_view(&c->carry), value, w->args, BATCH_ARGS, &w->natives[0]);
     assert(rc == FCNP_READY);
-    run_single_frame(c);
-    c->carry.len = 0;
+    c->split_ready = !run_single_frame(c);
 }
 
 static void parse_failed(struct conn *c, int result)
@@ -392,8 +418,7 @@ static size_t finish_cut_frame(struct conn *c, struct slice in, bool *done)
             return in.len;
         }
         assert(used == c->carry.len);
-        run_single_frame(c);
-        c->carry.len = 0;
+        c->backlog = !run_single_frame(c);
         *done = true;
         return taken;
     }
@@ -448,10 +473,21 @@ static size_t finish_cut(struct conn *c, struct slice in, bool *done)
         taken -= c->carry.len - used;
         if (result == RESP_READY)
             run_single(c, item);
-        c->carry.len = 0;
+        else
+            c->carry.len = 0;
         *done = true;
         return taken;
     }
+}
+
+// Not behind the carry: that may be a frame that the parser has begun.
+static void keep_for_later(struct conn *c, struct slice in)
+{
+    buf_append_slice(&c->later, in);
+    if (!c->later.failed && c->later.len <= c->worker->options.client_query_buffer_limit + OUTPUT_HIGH)
+        return;
+    c->worker->stats.query_limit_closed++;
+    conn_close(c);
 }
 
 // Whole requests and then a cut one, from memory that stays put meanwhile.
@@ -475,21 +511,13 @@ static void run_all(struct conn *c, struct slice in)
         bool done;
         struct slice rest = slice_of(in.data + used, in.len - used);
         used += in_native_frame(c) ? finish_cut_frame(c, rest, &done) : finish_cut(c, rest, &done);
-        if (c->state == CONN_OPEN && used < in.len)
+        if (c->state == CONN_OPEN && used < in.len && session_has_kept(c))
+            keep_for_later(c, slice_of(in.data + used, in.len - used));
+        else if (c->state == CONN_OPEN && used < in.len)
             run_all(c, slice_of(in.data + used, in.len - used));
         return;
     }
     carry_over(c, in, used);
-}
-
-// Not behind the carry: that may be a frame that the parser has begun.
-static void keep_for_later(struct conn *c, struct slice in)
-{
-    buf_append_slice(&c->later, in);
-    if (!c->later.failed && c->later.len <= c->worker->options.client_query_buffer_limit + OUTPUT_HIGH)
-        return;
-    c->worker->stats.query_limit_closed++;
-    conn_close(c);
 }
 
 void session_feed(struct conn *c, struct slice in)
@@ -504,6 +532,10 @@ void session_feed(struct conn *c, struct slice in)
         if (c->state != CONN_OPEN || used == in.len)
             return;
         in = slice_of(in.data + used, in.len - used);
+        if (unlikely(session_has_kept(c))) {
+            keep_for_later(c, in);
+            return;
+        }
     }
     run_all(c, in);
 }

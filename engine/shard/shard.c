@@ -10,10 +10,13 @@
 #include "engine/shard/accept.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/fanout.h"
+#include "engine/shard/monitor.h"
 #include "engine/shard/run.h"
 #include "engine/shard/session.h"
+#include "engine/shard/watch.h"
 #include "engine/shard/worker.h"
 #include "reactor/clock.h"
+#include "reactor/ticks.h"
 
 #define MAINTAIN_BUDGET  256              // entries of background work in a turn
 #define DRAIN_MAX_NS     (3 * NS_PER_SEC) // for clients to take their last replies when we stop
@@ -165,6 +168,21 @@ static bool drained(struct worker *w)
            atomic_load_explicit(&w->server->connected, memory_order_relaxed) == 0;
 }
 
+// ---- background work
+
+static void maintain(struct worker *w)
+{
+    if (unlikely(w->pause.until_ms != 0 || atomic_load_explicit(&w->server->no_active_expire, memory_order_relaxed))) {
+        w->maintain_more = false;
+        return;
+    }
+    uint64_t began = reactor_ticks(w->reactor);
+    w->maintain_more = store_maintain(w->store, w->now_ms, MAINTAIN_BUDGET);
+    uint64_t ticks = ticks_between(began, reactor_ticks(w->reactor));
+    if (unlikely(ticks >= w->watch.slow_ticks))
+        stopwatch_event(w, LATENCY_EXPIRE_CYCLE, reactor_ticks_ns(w->reactor, ticks));
+}
+
 // ---- the turn
 
 static uint64_t may_wait_ns(struct worker *w)
@@ -173,9 +191,12 @@ static uint64_t may_wait_ns(struct worker *w)
         !list_empty(&w->slices) || txn_hurries(w))
         return 0;
     int64_t until = w->next_cron_ms;
-    int64_t deadline = store_next_deadline(w->store);
+    bool rests = w->pause.until_ms != 0 || atomic_load_explicit(&w->server->no_active_expire, memory_order_relaxed);
+    int64_t deadline = rests ? INT64_MAX : store_next_deadline(w->store);
     if (deadline < until)
         until = deadline;
+    if (unlikely(w->pause.until_ms != 0) && w->pause.until_ms < until)
+        until = w->pause.until_ms;
     int64_t ms = until - w->now_ms;
     if (w->draining || !list_empty(&w->closing))
         ms = ms < 5 ? ms : 5;
@@ -185,6 +206,8 @@ static uint64_t may_wait_ns(struct worker *w)
 static void end_turn(struct worker *w)
 {
     struct list *node;
+    if (unlikely(w->lines.len > 0))
+        monitor_flush(w);
     while ((node = list_first(&w->dirty)) != NULL)
         conn_flush(container_of(node, struct conn, dirty));
     txn_number(w);
@@ -196,6 +219,16 @@ static void end_turn(struct worker *w)
     }
 }
 
+// What the last turn took, as the reactor measured it anyway.
+static inline void note_turn(struct worker *w)
+{
+    uint64_t busy = w->reactor->stats.busy_ns;
+    if (unlikely(w->options.latency_monitor_threshold > 0))
+        stopwatch_event(w, LATENCY_TURN, busy - w->last_busy_ns);
+    w->last_busy_ns = busy;
+    w->watch.mark = 0;
+}
+
 bool worker_turn(struct worker *w)
 {
     const struct completion *done;
@@ -204,17 +237,21 @@ bool worker_turn(struct worker *w)
     // What was sent last turn may still be looked at while this turn's completions are walked; the arena before it is free.
     w->arena ^= 1;
     w->arenas[w->arena].used = 0;
+    note_turn(w);
+    watch_turn(w);
     for (uint32_t i = 0; i < count; i++)
         on_completion(w, &done[i]);
+    w->watch.mark = 0;
     drain_mesh(w);
     if (unlikely(!list_empty(&w->slices)))
         fanout_run_slices(w);
     if (unlikely(!list_empty(&w->txns.intents.ready)))
         txn_run_ready(w);
+    w->watch.mark = 0;
     if (unlikely(!list_empty(&w->stalled)))
         resume_stalled(w);
     if (w->maintain_more || store_next_deadline(w->store) <= w->now_ms || w->now_ms >= w->next_cron_ms)
-        w->maintain_more = store_maintain(w->store, w->now_ms, MAINTAIN_BUDGET);
+        maintain(w);
     tick(w);
     bool stop = drained(w);
     end_turn(w);

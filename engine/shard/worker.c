@@ -60,8 +60,12 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
     int result = txns_init(&w->txns);
     if (result == 0)
         result = mesh_init(&w->mesh, server->rings, id, server->worker_count);
+    list_init(&w->monitors);
+    buf_init(&w->lines, BUF_NO_LIMIT);
     if (result == 0)
         result = open_store(w, prng_next(&w->prng), secret);
+    if (result == 0)
+        result = stopwatch_init(w);
     w->commands = calloc(command_count(), sizeof *w->commands);
     w->databases = calloc((size_t)w->options.databases, sizeof *w->databases);
     if (result == 0)
@@ -103,6 +107,11 @@ struct worker *worker_free(struct worker *w)
         free(p);
     }
     txns_deinit(&w->txns);
+    stopwatch_deinit(w);
+    buf_deinit(&w->lines);
+    if (w->id == 0)
+        for (int i = 0; i < LOG_KINDS; i++)
+            command_log_reset(&w->server->logs[i]);
     mesh_deinit(&w->mesh);
     fcnp_deinit(&w->native);
     options_deinit(&w->options);
@@ -150,6 +159,7 @@ void worker_apply_options(struct worker *w)
 {
     store_set_memory_max(w->store, memory_share(w->server, w->options.maxmemory));
     store_set_policy(w->store, (enum store_policy)w->options.maxmemory_policy);
+    stopwatch_set_limits(w);
     list_for_each (node, &w->conns)
         session_set_limits(container_of(node, struct conn, link));
 }
@@ -175,7 +185,13 @@ void worker_refresh_stats(struct worker *w)
     s->evicted = sum.evicted;
     s->keys = keys;
     s->memory_used = store_memory_used(w->store);
-    s->memory_reserved = store_memory(w->store).reserved;
+    struct store_memory m = store_memory(w->store);
+    s->memory_reserved = m.reserved;
+    s->memory_entries = m.entries;
+    s->memory_index = m.index;
+    s->memory_blobs = m.blobs;
+    s->memory_deadlines = m.deadlines;
+    s->memory_free_slots = m.free_slots;
     worker_refresh_databases(w);
 }
 

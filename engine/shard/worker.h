@@ -14,6 +14,7 @@
 #include "engine/shard/mesh.h"
 #include "engine/shard/options.h"
 #include "engine/shard/server.h"
+#include "engine/shard/stopwatch.h"
 #include "engine/store/store.h"
 #include "proto/fcnp.h"
 #include "reactor/reactor.h"
@@ -43,7 +44,8 @@ struct worker_stats {
     uint64_t keys;
     uint64_t native_frames; // FCNP requests
     uint64_t keyspace_hits, keyspace_misses, expired, evicted, memory_used, memory_reserved;
-    uint64_t sends_short; // that the socket did not take at once
+    uint64_t sends_short;                                                                     // that the socket did not take at once
+    uint64_t memory_entries, memory_index, memory_blobs, memory_deadlines, memory_free_slots; // as store_memory()
 };
 
 // Counts per command, by its position in the table.
@@ -104,6 +106,12 @@ enum refusal {
     REFUSE_BARE_MISS, // no error: answered with null
 };
 
+// CLIENT PAUSE: requests wait until then. Each worker has its own copy.
+struct pause {
+    int64_t until_ms; // 0: none
+    bool all;         // else only those that write
+};
+
 // One request of a batch, looked up and routed.
 struct item {
     struct request request;
@@ -137,12 +145,14 @@ struct worker {
     uint32_t arena;      // the one in use
     struct list dirty;   // connections with replies to send
     struct list stalled; // connections that wait for room in the mesh
+    bool watching;       // each request is looked at: somebody monitors, or clients are paused (watch.h)
     struct item items[BATCH_REQUESTS];
     struct slice args[BATCH_ARGS];
     struct fcnp native; // parser, limits set before each use
     struct fcnp_request natives[BATCH_REQUESTS];
     struct slice bare_argv[2]; // of the bare GET being run
     uint8_t bare_name[12];     // and how it travels: hash, key length
+    struct stopwatch watch;
     // Every turn.
     struct mesh mesh;
     struct txns txns;
@@ -156,10 +166,14 @@ struct worker {
     struct options options; // this worker's copy
     struct memory *memory;
     struct list conns;
-    struct list closing; // connections shut down whose ops are still in flight
+    struct list monitors; // connections
+    struct buf lines;     // for monitors, of this turn
+    struct pause pause;   // CLIENT PAUSE
+    struct list closing;  // connections shut down whose ops are still in flight
     uint64_t next_client;
     int64_t next_cron_ms;
     uint64_t last_commands;
+    uint64_t last_busy_ns; // of the reactor, as of the last turn
     bool maintain_more;
     bool draining;
     uint64_t drain_until_ns;

@@ -68,6 +68,21 @@ uint32_t evict_recency(struct store *s, int64_t before, int64_t now_ms)
     return before < 0 ? lfu_minute(now_ms) << 8 | LFU_START : lfu_access(s, (uint32_t)before, now_ms);
 }
 
+static bool knows(const struct keyspace *ks, const struct entry *e, enum evict_by by)
+{
+    return POLICIES[ks->store->options.policy].by == by && entry_recency_len(e) == 3;
+}
+
+int64_t keyspace_idle_ms(const struct keyspace *ks, const struct entry *e, int64_t now_ms)
+{
+    return knows(ks, e, BY_AGE) ? (int64_t)((lru_clock(now_ms) - entry_recency_load(entry_recency(e))) & AGE_MASK) << 8 : 0;
+}
+
+uint32_t keyspace_frequency(const struct keyspace *ks, const struct entry *e, int64_t now_ms)
+{
+    return knows(ks, e, BY_COUNT) ? lfu_decayed(entry_recency_load(entry_recency(e)), now_ms) : 0;
+}
+
 static uint64_t score_of(struct store *s, const struct entry *e, int64_t now_ms)
 {
     enum evict_by by = (enum evict_by)POLICIES[s->options.policy].by;

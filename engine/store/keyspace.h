@@ -81,6 +81,11 @@ uint64_t keyspace_scan(struct keyspace *ks, uint64_t cursor, uint32_t count, int
 // A key drawn uniformly (nearly), NULL when there is none alive.
 struct entry *keyspace_random(struct keyspace *ks, struct prng *prng, int64_t now_ms);
 
+// What the eviction policy knows of an entry: how long nobody asked for it (under an LRU policy, to a quarter of a second), and its
+// access counter of 0 to 255 (under an LFU policy). 0 when the policy does not say.
+int64_t keyspace_idle_ms(const struct keyspace *ks, const struct entry *e, int64_t now_ms);
+uint32_t keyspace_frequency(const struct keyspace *ks, const struct entry *e, int64_t now_ms);
+
 // Forgets all keys. The memory goes back in pieces: store_maintain does it.
 void keyspace_clear(struct keyspace *ks);
 

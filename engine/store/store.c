@@ -226,6 +226,11 @@ void store_set_policy(struct store *s, enum store_policy policy)
         s3fifo_stop(&s->s3fifo);
 }
 
+enum store_policy store_policy(const struct store *s)
+{
+    return s->options.policy;
+}
+
 static bool over_limit(const struct store *s)
 {
     return s->options.memory_max != 0 && store_memory_used(s) > s->options.memory_max;
