@@ -124,10 +124,10 @@ static bool interleaved(struct report *r, const struct versions *v, const struct
         return false;
     fprintf(to, "%s: of the operations on one value\n", v->h->keys[one->key].name);
     report_operation(r, to, one->first_op);
-    report_operation(r, to, one->last_op);
+    report_operation(r, to, one->last_op == one->first_op ? NO_OP : one->last_op);
     fprintf(to, "  the first was over before, and the last was called after, one on another value:\n");
     report_operation(r, to, two->first_op);
-    report_operation(r, to, two->last_op);
+    report_operation(r, to, two->last_op == two->first_op ? NO_OP : two->last_op);
     return false;
 }
 

@@ -5,8 +5,8 @@
 // It walks through the group's calls and replies by time and keeps every configuration that is possible: which of the pending operations
 // have happened, and what the keys hold then. At a reply, configurations grow by every sequence of pending operations until the replied
 // one has happened; those in which it cannot happen end. None left: no order explains the replies.
-// Operations without a reply stay pending for ever. Those that only write values that nobody ever found are left out: they may as well
-// come at the end. Of several with equal steps the oldest goes first, or they would multiply.
+// Operations without a reply stay pending for ever; those that only read are left out. Of several with equal steps the oldest goes first,
+// or they would multiply.
 #include <inttypes.h>
 #include <string.h>
 
@@ -33,7 +33,6 @@ struct search {
     uint32_t *place;    // [key]: in its group
     uint32_t *group_of; // [key]
     uint32_t group_count;
-    struct table *found; // [key]: values that somebody found
     struct config *configs;
     uint32_t count, cap;
     uint32_t *cells; // a hash set of the configurations' numbers + 1
@@ -263,32 +262,13 @@ static void find_groups(struct search *s)
     table_deinit(&groups);
 }
 
-static void note_found(struct search *s)
-{
-    for (uint64_t i = 0; i < s->h->operation_count; i++) {
-        const struct operation *o = operation(s, (uint32_t)i);
-        for (uint32_t k = 0; k < o->step_count; k++) {
-            const struct step *step = &history_steps(s->h, o)[k];
-            if (is_small(s->h, step->key) && step->action == ACTION_READ && step->value != 0)
-                table_put(&s->found[step->key], step->value, 1);
-        }
-    }
-}
-
-// Without a reply, and nobody found anything of it.
+// Without a reply and without an effect.
 static bool left_out(const struct search *s, const struct operation *o)
 {
-    bool unseen = o->returned == HISTORY_NEVER;
-    for (uint32_t k = 0; k < o->step_count && unseen; k++) {
-        const struct step *step = &history_steps(s->h, o)[k];
-        if (!is_small(s->h, step->key))
-            continue;
-        if (step->action == ACTION_ADD)
-            unseen = false;
-        if (step->action == ACTION_WRITE)
-            unseen = step->value != 0 && table_get(&s->found[step->key], step->value) == TABLE_NONE;
-    }
-    return unseen;
+    bool idle = o->returned == HISTORY_NEVER;
+    for (uint32_t k = 0; k < o->step_count && idle; k++)
+        idle = history_steps(s->h, o)[k].action != ACTION_WRITE && history_steps(s->h, o)[k].action != ACTION_ADD;
+    return idle;
 }
 
 static uint32_t group_of(const struct search *s, const struct operation *o)
@@ -332,15 +312,11 @@ bool check_search(const struct history *h, struct report *r)
     struct search s = { .h = h, .cap = 64, .cell_count = 128 };
     uint64_t count;
     s.place = calloc(h->key_count + 1u, sizeof *s.place), s.group_of = calloc(h->key_count + 1u, sizeof *s.group_of);
-    s.found = calloc(h->key_count + 1u, sizeof *s.found);
     s.configs = malloc(s.cap * sizeof *s.configs), s.cells = calloc(s.cell_count, sizeof *s.cells);
-    assert(s.place != NULL && s.group_of != NULL && s.found != NULL && s.configs != NULL && s.cells != NULL);
+    assert(s.place != NULL && s.group_of != NULL && s.configs != NULL && s.cells != NULL);
     find_groups(&s);
-    note_found(&s);
     struct event *events = events_of(&s, &count);
     bool good = run(&s, r, events, count);
-    for (uint32_t key = 0; key < h->key_count; key++)
-        table_deinit(&s.found[key]);
-    free(events), free(s.place), free(s.group_of), free(s.found), free(s.configs), free(s.cells);
+    free(events), free(s.place), free(s.group_of), free(s.configs), free(s.cells);
     return good;
 }

@@ -43,7 +43,7 @@ static inline uint32_t table_get(const struct table *t, uint64_t key)
 static inline void table_grow(struct table *t)
 {
     struct table old = *t;
-    t->cap = old.cap == 0 ? 64 : old.cap * 2;
+    t->cap = old.cap == 0 ? 8 : old.cap * 2;
     t->cells = malloc(t->cap * sizeof *t->cells);
     assert(t->cells != NULL);
     for (uint64_t i = 0; i < t->cap; i++)

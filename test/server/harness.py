@@ -239,7 +239,7 @@ class Config:
 
     def __init__(self, build, io="auto", workers=1, shards=1, stand_in=None):
         self.io, self.workers, self.shards, self.stand_in = io, workers, shards, stand_in
-        self.program = stand_in or os.path.join(build, "skerryd")
+        self.build, self.program = build, stand_in or os.path.join(build, "skerryd")
 
     def but(self, **changes):
         other = copy.copy(self)

@@ -39,7 +39,7 @@ def parse_arguments():
 
 def cells_of(options):
     if options.server_cmd:
-        return [harness.Config(None, stand_in=options.server_cmd)]
+        return [harness.Config(os.path.abspath(options.build), stand_in=options.server_cmd)]
     build = os.path.abspath(options.build)
     return [harness.Config(build, io, w, n)
             for io in options.io.split(",")

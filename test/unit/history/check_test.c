@@ -391,6 +391,8 @@ static void small_keys_come_and_go(void)
          "6 3-? DEL | e s1.b 1; w s1.b 0\n"
          "4 10-11 SET | w s1.b 7\n"
          "4 12-13 GET | r s1.b 0\n");
+    good("1 1-? SET | w s1.a 5\n"
+         "2 3-4 EXISTS | e s1.a 1\n");
 }
 
 static void two_winners_are_found(void)

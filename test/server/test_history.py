@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What many connections found in a loaded server is what one Redis could have answered (docs/CHECKING.md)."""
+
+import os
+import subprocess
+
+from harness import BACKENDS, ONCE, SLOW, check, test
+
+OPERATIONS = 180_000  # three such runs on each of two backends
+MANY = 0  # permille of requests with several keys, MULTI or WATCH
+
+
+def run_history(s, operations, *args):
+    program = os.path.join(s.config.build, "test", "history", "skerry-history")
+    many = 300 if s.config.stand_in else MANY
+    operations = int(operations / (1 if SLOW == 1 else 10))
+    command = [program, "--port", str(s.port), "--operations", str(operations), "--many", str(many), *map(str, args)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def must_hold(s, *args):
+    status, said = run_history(s, OPERATIONS, *args)
+    check(status == 0, f"{' '.join(map(str, args))}: {said}")
+
+
+@test(BACKENDS, seconds=300)
+def many_connections_see_one_redis(s):
+    must_hold(s, "--connections", 24, "--depth", 8, "--seed", 1)
+
+
+@test(BACKENDS, seconds=300)
+def very_many_connections_see_one_redis(s):
+    must_hold(s, "--connections", 120, "--depth", 2, "--seed", 2, "--cut", 5)
+
+
+@test(BACKENDS, seconds=300)
+def long_pipelines_see_one_redis(s):
+    must_hold(s, "--connections", 4, "--depth", 64, "--seed", 3)
+
+
+@test(ONCE, seconds=120)
+def a_server_that_lies_is_found_out(s):
+    for lie in ["lost-write", "reordered"]:
+        status, said = run_history(s, 30_000 * (1 if SLOW == 1 else 10), "--lie", lie)
+        check(status == 1 and "FAIL" in said, f"{lie} was not noticed: {said}")
