@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // skerry-history: loads a server over many connections from one thread, records what every request found, and checks the history.
 //
-//   skerry-history --port 6379 [--operations 100000] [--connections 24] [--depth 8] [--many 300] [--cut 2] [--seed 1] [--dump FILE]
-//   skerry-history --port 6379 --lie stale-watch     as if the server had this bug: the check must fail
-//   skerry-history --check FILE                      a history as --dump wrote it
+//   skerry-history --port 6379 [--operations 100000] [--connections 24] [--depth 8] [--many 300] [--multi 1] [--cut 2] [--seed 1] [--dump
+//   FILE] skerry-history --port 6379 --lie stale-watch     as if the server had this bug: the check must fail skerry-history --check FILE
+//   a history as --dump wrote it
 //
-// --many: permille of requests with several keys, MULTI or WATCH. --cut: a connection is cut every so many thousand requests, in any state.
-// The server's database is flushed first. Exit status: 0 holds, 1 does not, 2 could not be done.
+// --many: permille of requests with several keys, --multi: also MULTI and WATCH. --cut: a connection is cut every so many thousand
+// requests, in any state. The server's database is flushed first. Exit status: 0 holds, 1 does not, 2 could not be done.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -40,7 +40,8 @@ static struct {
               .seed = 1,
               .connections = 24,
               .cut = 2,
-              .workload = { .registers = 16, .lists = 4, .counters = 2, .many = 300, .abandon = 100, .depth = 8, .value_max = 300 } };
+              .workload = {
+                  .registers = 16, .lists = 4, .counters = 2, .many = 300, .multi = true, .abandon = 100, .depth = 8, .value_max = 300 } };
 
 static struct workload workload;
 static struct connection connections[CONNECTIONS_MAX];
@@ -277,6 +278,8 @@ static bool set_option(const char *name, const char *value)
         options.workload.depth = number > SESSION_PENDING_MAX ? SESSION_PENDING_MAX : (uint32_t)number;
     else if (strcmp(name, "--many") == 0)
         options.workload.many = (uint32_t)number;
+    else if (strcmp(name, "--multi") == 0)
+        options.workload.multi = number != 0;
     else if (strcmp(name, "--cut") == 0)
         options.cut = (uint32_t)number;
     else if (strcmp(name, "--seed") == 0)
@@ -300,7 +303,8 @@ int main(int argc, char **argv)
         good = i + 1 < argc && set_option(argv[i], argv[i + 1]);
     if (!good || (options.port == 0 && options.check == NULL)) {
         fprintf(stderr,
-                "usage: %s --port N [--operations N] [--connections N] [--depth N] [--many PERMILLE] [--cut N] [--seed N] [--lie NAME] "
+                "usage: %s --port N [--operations N] [--connections N] [--depth N] [--many PERMILLE] [--multi 0|1] [--cut N] [--seed N] "
+                "[--lie NAME] "
                 "[--dump FILE] | --check FILE\n",
                 argv[0]);
         return 2;

@@ -577,7 +577,7 @@ static void ask_many(struct maker *m)
 {
     struct session *s = m->s;
     uint32_t group;
-    switch (below(m, 12)) {
+    switch (below(m, m->w->options.multi ? 13 : 8)) {
     case 0:
     case 1:
         ask_mset(m);
@@ -594,20 +594,21 @@ static void ask_many(struct maker *m)
             ask_mget(m);
         return;
     case 6:
+    case 7:
+        if (s->staged == NO_KEY)
+            ask_stage(m);
+        else
+            ask_unstage(m);
+        return;
+    case 8:
         if (chance(m, m->w->options.abandon))
             ask_abandoned(m);
         else
             ask_discarded(m);
         return;
-    case 7:
-    case 8:
-        ask_watch(m);
-        return;
     case 9:
-        if (s->staged == NO_KEY)
-            ask_stage(m);
-        else
-            ask_unstage(m);
+    case 10:
+        ask_watch(m);
         return;
     default:
         ask_transaction(m);

@@ -26,7 +26,8 @@ const char *lie_name(enum lie lie);
 
 struct workload_options {
     uint32_t registers, lists, counters; // at most the arrays' lengths
-    uint32_t many;                       // permille: several keys, MULTI, WATCH; 0 = none
+    uint32_t many;                       // permille: several keys; 0 = none
+    bool multi;                          // MULTI and WATCH are among them
     uint32_t abandon;                    // permille of these: MULTI without EXEC, then the connection is cut
     uint32_t depth;                      // requests on their way per session, at most SESSION_PENDING_MAX
     uint32_t value_max;                  // bytes of padding of some values

@@ -18,7 +18,7 @@ static void judge(const char *text, const char *claim)
     if (good != (claim == NULL) || (claim != NULL && !good && strcmp(claim, verdict.claim) != 0)) {
         printf("wanted %s, got %s\n%s", claim != NULL ? claim : "good", verdict.claim != NULL ? verdict.claim : "good",
                verdict.text != NULL ? verdict.text : "");
-        check(!"the verdict is right");
+        test_failures++;
     }
     check(good || (verdict.text != NULL && verdict.text[0] != '\0'));
     verdict_deinit(&verdict);
