@@ -238,6 +238,8 @@ static void send_owned(struct conn *c)
     reactor_submit(c->worker->reactor, &c->send);
 }
 
+// Replies in front of one that is due from another worker wait for it, a turn or two: a send of their own costs the server and the
+// client more than they are worth (docs/COSTS.md). One Redis would send all of them at once too.
 void conn_flush(struct conn *c)
 {
     list_remove(&c->dirty);
@@ -256,6 +258,11 @@ void conn_flush(struct conn *c)
     if (c->out.len == 0) {
         buf_deinit(&c->out);
         conn_settle(c);
+        return;
+    }
+    if (c->pending != NULL && c->out.len < HOLD_MAX && c->state == CONN_OPEN) {
+        if (!keep_out(c))
+            conn_close(c);
         return;
     }
     c->client.net_out += c->out.len;

@@ -25,6 +25,7 @@
 #define PENDING_MAX     256           // requests of one connection at other workers; beyond it none is run until half have been answered
 #define OUTPUT_HIGH     (1024 * 1024) // unsent bytes from which reading pauses: the kernel's window slows the client down
 #define OUTPUT_LOW      (256 * 1024)  // and at which it goes on
+#define HOLD_MAX        (16 * 1024)   // replies that may wait for one in front of which they were written
 #define BLOB_RECV_MIN   (64 * 1024)   // from so many missing bytes on, a big argument is received straight into its pages
 #define BLOB_RECV_CHUNK (1024 * 1024)
 
