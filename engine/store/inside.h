@@ -36,14 +36,6 @@ struct store {
     struct keyspace *keyspaces;
 };
 
-// A bijection (the finalizer of MurmurHash3, Appleby): the public hash still names the same key.
-static inline uint64_t store_mix(uint64_t h)
-{
-    h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
-    h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
-    return h ^ h >> 33;
-}
-
 // Of all local shards and databases: how many of store.keyspaces are in use.
 static inline size_t store_keyspace_total(const struct store *s)
 {

@@ -21,7 +21,7 @@ uint64_t keyspace_hash(const struct keyspace *ks, struct slice key)
     if (likely(!s->options.public_hash))
         return hash_keyed(&s->options.secret, key);
     // Bits of the route are the same for all keys of a shard: mix them, so that the index sees none.
-    return store_mix(hash_route(key));
+    return route_mix(hash_route(key));
 }
 
 void keyspace_prefetch(const struct keyspace *ks, uint64_t hash)
@@ -101,13 +101,8 @@ static void touch(struct keyspace *ks, struct entry *e, int64_t now_ms)
         ++*at;
 }
 
-struct entry *keyspace_find(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms)
+static inline struct entry *found(struct keyspace *ks, struct spot spot, uint64_t hash, int64_t now_ms)
 {
-    struct spot spot = index_find(&ks->store->world, &ks->index, hash, key);
-    if (spot.bucket == NULL) {
-        ks->stats.misses++;
-        return NULL;
-    }
     struct entry *e = spot_entry(ks, spot);
     if (entry_expired(e, now_ms)) {
         keyspace_remove_spot(ks, hash, spot);
@@ -121,6 +116,16 @@ struct entry *keyspace_find(struct keyspace *ks, struct slice key, uint64_t hash
     return e;
 }
 
+struct entry *keyspace_find(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms)
+{
+    struct spot spot = index_find(&ks->store->world, &ks->index, hash, key);
+    if (spot.bucket == NULL) {
+        ks->stats.misses++;
+        return NULL;
+    }
+    return found(ks, spot, hash, now_ms);
+}
+
 struct entry *keyspace_find_at(struct keyspace *ks, struct slice key, uint64_t hash, struct keyspace_clock *clock)
 {
     struct spot spot = index_find(&ks->store->world, &ks->index, hash, key);
@@ -128,11 +133,11 @@ struct entry *keyspace_find_at(struct keyspace *ks, struct slice key, uint64_t h
         ks->stats.misses++;
         return NULL;
     }
-    struct entry *e = spot_entry(ks, spot);
-    if (unlikely((e->head & ENTRY_HEAD_DEADLINE) != 0) || unlikely(ks->store->has_recency))
-        return keyspace_find(ks, key, hash, clock->now_ms(clock));
-    ks->stats.hits++;
-    return e;
+    const struct store *s = ks->store;
+    bool sampled = s->has_recency && !s->s3fifo.on; // the time of an access is noted
+    if (unlikely((spot_entry(ks, spot)->head & ENTRY_HEAD_DEADLINE) != 0) || unlikely(sampled))
+        return found(ks, spot, hash, clock->now_ms(clock));
+    return found(ks, spot, hash, INT64_MIN);
 }
 
 struct keyspace_pin keyspace_pin(struct keyspace *ks, struct entry *e)
@@ -169,7 +174,7 @@ struct entry *keyspace_find_public(struct keyspace *ks, uint64_t route_hash, siz
         ks->stats.misses++;
         return NULL;
     }
-    uint64_t hash = store_mix(route_hash);
+    uint64_t hash = route_mix(route_hash);
     struct entry *found = NULL;
     const struct segment *segment = &ks->index.directory->segments[directory_slot(ks->index.directory, hash)];
     struct bucket *buckets = arena_at(&s->world.slabs.arena, segment->ref);

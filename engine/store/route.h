@@ -31,6 +31,15 @@ static inline uint32_t route_shard_of_hash(const struct route *r, uint64_t hash)
 // The bytes whose hash routes the key: in session mode of `s:...:c:...` what stands before the last `:c:`.
 struct slice route_session_prefix(struct slice key);
 
+// The index hash made of the route's (index-hash public): a bijection (the finalizer of MurmurHash3, Appleby), so that it still names
+// the same key.
+static inline uint64_t route_mix(uint64_t h)
+{
+    h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
+    h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
+    return h ^ h >> 33;
+}
+
 static inline uint32_t route_shard(const struct route *r, struct slice key)
 {
     if (r->shards == 1)

@@ -17,11 +17,12 @@ ABOVE = {
     "persist": ["base", "reactor", "persist"],
     "replica": ["base", "proto", "reactor", "persist", "replica"],
     "engine/store": ["base", "engine/store"],
+    "engine/embed": ["base", "skerry", "proto", "reactor", "engine/store", "engine/types", "engine/embed"],
     "engine/types": ["base", "engine/store", "engine/types"],
     "engine/command": ["base", "proto", "engine/store", "engine/types", "engine/command"],
     "engine/shard": ["base", "proto", "reactor", "persist", "replica", "engine/store", "engine/types", "engine/command", "engine/shard"],
 }
-EVERYTHING = ABOVE["engine/shard"] + ["skerry"]
+EVERYTHING = ABOVE["engine/shard"] + ["skerry", "engine/embed"]
 ABOVE["tools"] = EVERYTHING + ["tools"]
 ABOVE["bench"] = EVERYTHING + ["bench"]
 ABOVE["test"] = EVERYTHING + ["tools", "bench", "test"]
@@ -32,7 +33,7 @@ DOORS = {
     "linux/io_uring.h": ["reactor", "tools", "bench", "test"],
     "sys/epoll.h": ["reactor", "tools", "bench", "test"],
     "numa.h": ["reactor", "tools", "bench", "test"],
-    "pthread.h": ["reactor", "engine/shard", "tools", "bench", "test"],
+    "pthread.h": ["reactor", "engine/embed", "engine/shard", "tools", "bench", "test"],
 }
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.M)
