@@ -136,7 +136,7 @@ stage_sim() {
 }
 
 stage_server() {
-    build build gcc --buildtype=release -Db_lto=true -Dwerror=true && server_tests build
+    build build gcc --buildtype=release -Db_lto=true -Dwerror=true && together server_tests build -- python3 test/server/sysctl.py build
 }
 
 stage_compat() {
