@@ -667,7 +667,7 @@ static cold bool times_alone(struct worker *w, struct span *span, const struct s
     if (!sampled && ((command->flags & w->watch.alone) == 0 || !stopwatch_times_alone(&w->watch, command, head->argc)))
         return false;
     uint64_t ticks = span_cut_served(w, span, i);
-    if (unlikely(ticks >= w->watch.slow_ticks && i > 0))
+    if (unlikely(ticks > 0 && ticks >= w->watch.slow_ticks))
         blame_served(w, batch, i, ticks);
     return true;
 }
