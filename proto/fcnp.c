@@ -225,7 +225,7 @@ uint64_t fcnp_frame_len(struct slice frame)
     return frame.len < FCNP_HEADER ? 0 : FCNP_HEADER + (uint64_t)load_u32(frame.data + 4);
 }
 
-// Field by field: the numbers' room need not be cleared.
+// Field by field: what need not be cleared is not.
 static void begin_request(struct fcnp_request *out, struct slice frame)
 {
     out->rq = (struct request){ 0 };
@@ -233,8 +233,6 @@ static void begin_request(struct fcnp_request *out, struct slice frame)
     out->flags = frame.data[3];
     out->shape = FCNP_PLAIN;
     out->bare = false;
-    out->route_shard = out->key_len = 0;
-    out->key_hash = out->key_tag = 0;
 }
 
 int fcnp_parse(struct fcnp *p, struct slice frame, struct slice *argv, uint32_t argv_max, struct fcnp_request *out, size_t *used)
@@ -262,16 +260,19 @@ int fcnp_parse(struct fcnp *p, struct slice frame, struct slice *argv, uint32_t 
     return rc;
 }
 
-static uint32_t prefix_len(uint8_t flags)
+uint32_t fcnp_words(uint8_t opcode, struct slice words[2])
 {
-    return (flags & FCNP_HASH ? 8u : 0) + (flags & FCNP_SHARD ? 4u : 0) + (flags & FCNP_TAG ? 8u : 0);
+    uint32_t count = 0;
+    for (; count < 2 && OPS[opcode].words[count] != NULL; count++)
+        words[count] = slice_cstr(OPS[opcode].words[count]);
+    return count;
 }
 
 int fcnp_head(struct fcnp *p, struct slice frame, size_t *head, uint64_t *value_len)
 {
     if (frame.len < FCNP_HEADER || (frame.data[2] != FCNP_SET && frame.data[2] != FCNP_SETEX))
         return FCNP_PARTIAL;
-    size_t at = FCNP_HEADER + prefix_len(frame.data[3]) + (frame.data[2] == FCNP_SETEX ? 8u : 0);
+    size_t at = FCNP_HEADER + FCNP_PREFIX_LEN[frame.data[3] & 7] + (frame.data[2] == FCNP_SETEX ? 8u : 0);
     if (frame.len < at + 8)
         return FCNP_PARTIAL;
     uint64_t key_len = load_u32(frame.data + at), whole = at + 8 + key_len + load_u32(frame.data + at + 4);

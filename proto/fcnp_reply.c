@@ -4,15 +4,6 @@
 
 #include "base/bytes.h"
 
-size_t fcnp_reply_begin(struct reply *r, uint8_t shape)
-{
-    size_t mark = r->out->len;
-    if (buf_reserve(r->out, FCNP_HEADER) != NULL)
-        buf_advance(r->out, FCNP_HEADER);
-    r->protocol = shape == FCNP_RESP2 ? PROTOCOL_RESP2 : PROTOCOL_FCNP;
-    return mark;
-}
-
 // One reply taken apart: `text` is the line or the payload, `count` what the header said (-1: null), `next` what follows.
 struct part {
     uint8_t mark;
@@ -70,9 +61,7 @@ static void put_header(struct buf *b, size_t mark, uint8_t status)
 {
     size_t len = b->len - mark - FCNP_HEADER;
     assert(len <= UINT32_MAX);
-    uint8_t *header = b->data + mark;
-    store_u32(header, FCNP_REPLY_MAGIC | FCNP_VERSION << 8 | (uint32_t)status << 16);
-    store_u32(header + 4, (uint32_t)len);
+    fcnp_reply_header(b->data + mark, status, (uint32_t)len);
 }
 
 // The body is `body`, which may lie anywhere in the buffer behind the header.
@@ -150,7 +139,7 @@ static void put_double(struct buf *b, size_t mark, struct slice text)
     put_number(b, mark, FCNP_FLOAT, bits);
 }
 
-// The reply of a hit, `$len CR LF bytes CR LF` to the buffer's end: the length is known from that end, no digit is read.
+// The reply of a hit that ends the buffer.
 static void put_bulk(struct buf *b, size_t mark, const uint8_t *at, const uint8_t *end)
 {
     while (*at != '\n')
@@ -199,7 +188,7 @@ static void put_reply(struct buf *b, size_t mark, uint8_t shape)
     }
 }
 
-void fcnp_reply_end(struct reply *r, size_t mark, uint8_t shape)
+void fcnp_reply_finish(struct reply *r, size_t mark, uint8_t shape)
 {
     struct buf *b = r->out;
     r->protocol = PROTOCOL_FCNP;

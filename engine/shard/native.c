@@ -33,34 +33,41 @@ const char *native_refusal(enum refusal refusal)
     return TEXTS[refusal];
 }
 
-static void refuse(const struct conn *c, struct item *item, enum refusal why)
+void native_refuse(const struct conn *c, struct item *item, enum refusal why)
 {
     item->refusal = (uint8_t)why;
     item->worker = c->worker->id;
     item->spread = false;
-    item->displaced = false;
 }
 
 // ---- what is asked for
 
-static const struct command *command_of(const struct fcnp_request *frame)
+void native_commands_init(const struct command *commands[256])
 {
-    return command_find(frame->rq.argv, frame->rq.argc);
+    for (uint32_t opcode = 0; opcode < 256; opcode++) {
+        struct slice words[2];
+        uint32_t count = fcnp_words((uint8_t)opcode, words);
+        commands[opcode] = count > 0 ? command_find(words, count) : NULL;
+    }
 }
 
-// A prefix of a request without a key says nothing.
+static inline const struct command *command_of(const struct worker *w, const struct fcnp_request *frame)
+{
+    if (unlikely(frame->opcode == FCNP_RESP_COMMAND))
+        return command_find(frame->rq.argv, frame->rq.argc);
+    return w->native_commands[frame->opcode];
+}
+
+// A prefix of a request without a key says nothing; of one with many it is the first one's.
 static void check_route(const struct conn *c, struct item *item, const struct fcnp_request *frame)
 {
     struct command_keys keys;
     if (!command_keys(item->command, item->request.argv, item->request.argc, &keys))
         return;
-    uint64_t hash = hash_route(item->request.argv[keys.first]);
-    if (((frame->flags & FCNP_HASH) && frame->key_hash != hash) || ((frame->flags & FCNP_TAG) && frame->key_tag != hash >> 56))
-        refuse(c, item, REFUSE_HASH);
-    else if ((frame->flags & FCNP_SHARD) && frame->route_shard != item->shard)
-        refuse(c, item, REFUSE_SHARD);
-    else if (c->only_shard != NO_SHARD && !(frame->flags & FCNP_SHARD))
-        refuse(c, item, REFUSE_UNROUTED);
+    struct native_claim claim = { frame->key_hash, frame->key_tag, frame->route_shard, frame->flags };
+    enum refusal why = native_compare(c, &claim, hash_route(item->request.argv[keys.first]), item->shard);
+    if (why != REFUSE_NOT)
+        native_refuse(c, item, why);
 }
 
 void native_check_port(const struct conn *c, struct item *item, enum refusal refusal)
@@ -70,42 +77,40 @@ void native_check_port(const struct conn *c, struct item *item, enum refusal ref
     struct command_keys keys;
     bool one = command_keys(item->command, item->request.argv, item->request.argc, &keys) && keys.first == keys.last;
     if (!one)
-        refuse(c, item, refusal);
+        native_refuse(c, item, refusal);
     else if (item->shard != c->only_shard)
-        refuse(c, item, REFUSE_SHARD);
+        native_refuse(c, item, REFUSE_SHARD);
 }
 
 // Who the key belongs to follows from its hash alone, as long as whole keys are routed by.
 static void place_bare(struct conn *c, struct item *item, const struct fcnp_request *frame)
 {
     struct worker *w = c->worker;
+    enum refusal why = REFUSE_NOT;
     item->spread = false;
-    item->displaced = false;
     item->keyspace = NULL;
     item->shard = route_shard_of_hash(&w->route, frame->key_hash);
     item->worker = item->shard % w->server->worker_count;
     if ((c->client.flags & CLIENT_AUTHENTICATED) == 0)
-        refuse(c, item, REFUSE_AUTH);
+        why = REFUSE_AUTH;
     else if (w->options.index_hash != INDEX_HASH_PUBLIC)
-        refuse(c, item, REFUSE_BARE_KEYED);
+        why = REFUSE_BARE_KEYED;
     else if (w->route.mode != ROUTE_FULL_KEY)
-        refuse(c, item, REFUSE_BARE_PREFIX);
-    else if (frame->key_tag != frame->key_hash >> 56)
-        refuse(c, item, REFUSE_HASH);
-    else if ((frame->flags & FCNP_SHARD) && frame->route_shard != item->shard)
-        refuse(c, item, REFUSE_SHARD);
-    else if (c->only_shard != NO_SHARD && !(frame->flags & FCNP_SHARD))
-        refuse(c, item, REFUSE_UNROUTED);
-    else if (c->only_shard != NO_SHARD && item->shard != c->only_shard)
-        refuse(c, item, REFUSE_SHARD);
+        why = REFUSE_BARE_PREFIX;
+    else {
+        struct native_claim claim = { frame->key_hash, frame->key_tag, frame->route_shard, frame->flags };
+        why = native_compare(c, &claim, frame->key_hash, item->shard);
+    }
+    if (why != REFUSE_NOT)
+        native_refuse(c, item, why);
 }
 
 bool native_prepare(struct conn *c, struct item *item, const struct fcnp_request *frame)
 {
     item->request = frame->rq;
     item->refusal = REFUSE_NOT;
-    item->command = frame->rq.argc > 0 ? command_of(frame) : NULL;
-    if (unlikely(frame->bare)) {
+    item->command = command_of(c->worker, frame);
+    if (frame->rq.argc > 0 && frame->bare) {
         place_bare(c, item, frame);
         return false;
     }

@@ -10,9 +10,65 @@
 #include "engine/shard/mesh.h"
 #include "proto/fcnp.h"
 
+void native_commands_init(const struct command *commands[256]);
+
 // The frame's command, looked up, routed and checked against the frame's own route. True: nothing may be parsed behind it before it
 // has run.
 bool native_prepare(struct conn *c, struct item *item, const struct fcnp_request *frame);
+// Makes the request one that is answered here, with an error.
+void native_refuse(const struct conn *c, struct item *item, enum refusal why);
+
+// What a frame says of its key.
+struct native_claim {
+    uint64_t hash, tag;
+    uint32_t shard;
+    uint8_t flags;
+};
+
+// And what is true.
+static inline enum refusal native_compare(const struct conn *c, const struct native_claim *claim, uint64_t hash, uint32_t shard)
+{
+    if (unlikely((claim->flags & FCNP_HASH) && claim->hash != hash))
+        return REFUSE_HASH;
+    if (unlikely((claim->flags & FCNP_TAG) && claim->tag != hash >> 56))
+        return REFUSE_HASH;
+    if (unlikely((claim->flags & FCNP_SHARD) && claim->shard != shard))
+        return REFUSE_SHARD;
+    if (likely(c->only_shard == NO_SHARD))
+        return REFUSE_NOT;
+    if (!(claim->flags & FCNP_SHARD))
+        return REFUSE_UNROUTED;
+    return shard == c->only_shard ? REFUSE_NOT : REFUSE_SHARD;
+}
+
+// native_prepare for a hot frame of a client who has authenticated. `argv`: room for 3. The key is hashed once for its route and for
+// what the frame claims.
+static inline void native_prepare_hot(struct conn *c, struct item *item, const struct fcnp_hot *hot, struct slice *argv)
+{
+    struct worker *w = c->worker;
+    item->command = w->native_commands[hot->opcode];
+    item->request = (struct request){ .argc = hot->opcode + 1u, .argv = argv };
+    static_assert(FCNP_GET == 1 && FCNP_SET == 2, "the opcode is the number of arguments");
+    argv[0] = slice_of("SET", 3); // nobody reads a name that has been looked up
+    argv[1] = hot->key;
+    argv[2] = hot->value;
+    item->refusal = REFUSE_NOT;
+    item->spread = false;
+    uint64_t hash = hot->flags != 0 || w->route.shards > 1 ? hash_route(hot->key) : 0;
+    uint32_t shard = likely(w->route.mode == ROUTE_FULL_KEY) ? route_shard_of_hash(&w->route, hash) : route_shard(&w->route, hot->key);
+    item->shard = shard;
+    item->worker = shard % w->server->worker_count;
+    item->keyspace = store_keyspace(w->store, shard, c->client.db);
+    if (likely(item->keyspace != NULL)) {
+        item->hash = keyspace_hash(item->keyspace, hot->key);
+        keyspace_prefetch(item->keyspace, item->hash);
+    }
+    struct native_claim claim = { hot->key_hash, hot->key_tag, hot->route_shard, hot->flags };
+    enum refusal why = native_compare(c, &claim, hash, shard);
+    if (unlikely(why != REFUSE_NOT))
+        native_refuse(c, item, why);
+}
+
 // On a direct port: refuses what does not belong to its shard.
 void native_check_port(const struct conn *c, struct item *item, enum refusal refusal);
 

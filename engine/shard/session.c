@@ -258,21 +258,35 @@ static size_t run_whole_frames(struct conn *c, struct slice in, bool *more)
     size_t offset = 0;
     int result = FCNP_READY;
     parser->limits = native_limits(c);
-    while (count < BATCH_REQUESTS && offset < in.len && in.data[offset] == FCNP_MAGIC) {
+    bool known = (c->client.flags & CLIENT_AUTHENTICATED) != 0;
+    while (count < BATCH_REQUESTS && args <= BATCH_ARGS / 2 && offset < in.len && in.data[offset] == FCNP_MAGIC) {
         struct item *item = &w->items[count];
         struct fcnp_request *frame = &w->natives[count];
+        struct slice rest = slice_of(in.data + offset, in.len - offset);
+        struct slice *argv = w->args + args;
+        struct fcnp_hot hot;
         size_t used;
-        result = fcnp_parse(parser, slice_of(in.data + offset, in.len - offset), w->args + args, BATCH_ARGS - args, frame, &used);
-        if (result <= FCNP_PARTIAL)
-            break;
-        offset += used;
-        item->end = (uint32_t)offset;
-        bool own_args = frame->rq.argc == 0 || frame->rq.argv == w->args + args;
-        if (own_args)
-            args += frame->rq.argc;
-        count++;
-        if (native_prepare(c, item, frame) || !own_args || args > BATCH_ARGS / 2)
-            break;
+        if (likely(known && fcnp_hot(rest, parser->limits.frame_max, &hot))) {
+            native_prepare_hot(c, item, &hot, argv);
+            frame->shape = FCNP_PLAIN;
+            frame->bare = false;
+            offset += hot.len;
+            item->end = (uint32_t)offset;
+            args += 3;
+            count++;
+        } else {
+            result = fcnp_parse(parser, rest, argv, BATCH_ARGS - args, frame, &used);
+            if (result <= FCNP_PARTIAL)
+                break;
+            offset += used;
+            item->end = (uint32_t)offset;
+            bool own_args = frame->rq.argc == 0 || frame->rq.argv == argv;
+            if (own_args)
+                args += frame->rq.argc;
+            count++;
+            if (native_prepare(c, item, frame) || !own_args)
+                break;
+        }
         if (count > PREFETCH_LAG)
             run_prefetch(w->items, count - 1 - PREFETCH_LAG);
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/shard/conn.h"
+#include "engine/shard/native.h"
 #include "engine/shard/session.h"
 #include "engine/shard/worker.h"
 
@@ -78,6 +79,7 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
         worker_free(w);
         return result;
     }
+    native_commands_init(w->native_commands);
     reactor->pending = has_mail;
     reactor->pending_context = w;
     *out = w;

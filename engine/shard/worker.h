@@ -150,8 +150,9 @@ struct worker {
     struct slice args[BATCH_ARGS];
     struct fcnp native; // parser, limits set before each use
     struct fcnp_request natives[BATCH_REQUESTS];
-    struct slice bare_argv[2]; // of the bare GET being run
-    uint8_t bare_name[12];     // and how it travels: hash, key length
+    const struct command *native_commands[256]; // by opcode; NULL: none, or the client names it
+    struct slice bare_argv[2];                  // of the bare GET being run
+    uint8_t bare_name[12];                      // and how it travels: hash, key length
     struct stopwatch watch;
     // Every turn.
     struct mesh mesh;

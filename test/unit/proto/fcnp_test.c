@@ -265,7 +265,111 @@ static void the_length_of_a_frame_is_known_with_its_header(void)
     check_equal(fcnp_frame_len(hex("fa020900 ffffffff 00")), 4294967303);
 }
 
-TESTS(TEST(the_examples_of_the_specification_are_read), TEST(every_opcode_is_a_command), TEST(empty_keys_and_values_are_bytes_like_others),
-      TEST(a_bare_get_needs_hash_and_tag), TEST(a_wrong_header_ends_the_stream_at_once), TEST(a_body_must_be_filled_exactly),
-      TEST(an_unknown_opcode_is_skipped_whole), TEST(more_arguments_than_the_callers_array_go_to_the_parsers),
-      TEST(the_length_of_a_frame_is_known_with_its_header))
+static const char *const HOT[] = {
+    "fa020100 09000000 05000000 616c706861",
+    "fa020101 11000000 5aab25f6b50369be 05000000 616c706861",
+    "fa020107 1d000000 5aab25f6b50369be 00000000 be00000000000000 05000000 616c706861",
+    "fa020106 15000000 02000000 be00000000000000 05000000 616c706861",
+    "fa020207 25000000 5aab25f6b50369be 03000000 be00000000000000 05000000 04000000 616c706861 62657461",
+    "fa020204 19000000 be00000000000000 05000000 04000000 616c706861 62657461",
+    "fa020100 04000000 00000000",
+    "fa020200 08000000 00000000 00000000",
+    "fa020107 18000000 5aab25f6b50369be 00000000 be00000000000000 05000000", // bare: not hot
+};
+
+// What is hot is what the parser says, and nothing that is cut or wrong is.
+static bool agrees(struct slice frame)
+{
+    struct fcnp_hot hot;
+    size_t used;
+    uint8_t *exact = malloc(frame.len + (frame.len == 0));
+    memcpy(exact, frame.data, frame.len);
+    frame.data = exact;
+    bool is_hot = fcnp_hot(frame, 100, &hot);
+    parser.limits.frame_max = 100;
+    int rc = fcnp_parse(&parser, frame, local, 8, &request, &used);
+    bool ok = !is_hot;
+    if (is_hot && rc == FCNP_READY) {
+        ok = hot.len == used && hot.opcode == request.opcode && hot.flags == request.flags && !request.bare &&
+             request.rq.argc == hot.opcode + 1u && slice_equal(hot.key, request.rq.argv[1]) &&
+             (hot.opcode == FCNP_GET || slice_equal(hot.value, request.rq.argv[2])) &&
+             (!(hot.flags & FCNP_HASH) || hot.key_hash == request.key_hash) &&
+             (!(hot.flags & FCNP_TAG) || hot.key_tag == request.key_tag) &&
+             (!(hot.flags & FCNP_SHARD) || hot.route_shard == request.route_shard);
+    }
+    free(exact);
+    return ok;
+}
+
+static void what_is_hot_is_what_the_parser_says(void)
+{
+    start();
+    for (size_t i = 0; i < sizeof HOT / sizeof HOT[0]; i++) {
+        uint8_t frame[64];
+        struct fcnp_hot hot;
+        struct slice whole = hex(HOT[i]);
+        memcpy(frame, whole.data, whole.len);
+        whole.data = frame;
+        check_equal(fcnp_hot(whole, 100, &hot), i + 1 < sizeof HOT / sizeof HOT[0]);
+        check(!fcnp_hot(whole, whole.len - 1, &hot));
+        for (size_t len = 0; len < whole.len; len++)
+            check(!fcnp_hot(slice_of(frame, len), 100, &hot));
+        for (size_t at = 0; at < whole.len; at++) {
+            uint8_t was = frame[at];
+            for (uint32_t byte = 0; byte < 256; byte++) {
+                frame[at] = (uint8_t)byte;
+                check(agrees(whole));
+            }
+            frame[at] = was;
+        }
+    }
+}
+
+static void a_large_value_may_lie_elsewhere(void)
+{
+    static const char *const FRAMES[] = {
+        "fa020207 25000000 5aab25f6b50369be 00000000 be00000000000000 05000000 04000000 616c706861 62657461",
+        "fa020200 11000000 05000000 04000000 616c706861 62657461",
+        "fa020301 21000000 5aab25f6b50369be 60ea000000000000 05000000 04000000 616c706861 62657461",
+    };
+    for (size_t i = 0; i < sizeof FRAMES / sizeof FRAMES[0]; i++) {
+        start();
+        struct slice frame = hex(FRAMES[i]);
+        size_t head = 0;
+        uint64_t value_len = 0;
+        for (size_t len = 0; len < frame.len - 4; len++)
+            check_equal(fcnp_head(&parser, slice_of(frame.data, len), &head, &value_len), FCNP_PARTIAL);
+        for (size_t len = frame.len - 4; len < frame.len; len++) {
+            check_equal(fcnp_head(&parser, slice_of(frame.data, len), &head, &value_len), FCNP_READY);
+            check_equal(head, frame.len - 4);
+            check_equal(value_len, 4);
+        }
+        check_equal(fcnp_parse_split(&parser, slice_of(frame.data, head), slice_of("BETA", 4), local, 8, &request), FCNP_READY);
+        check(argv_is(i < 2 ? "SET|alpha|BETA" : "PSETEX|alpha|60000|BETA"));
+        check(!(request.flags & FCNP_HASH) || request.key_hash == 0xbe6903b5f625ab5au);
+    }
+}
+
+static void lengths_of_a_large_value_that_lie_are_seen_early(void)
+{
+    static const char *const WRONG[] = {
+        "fa020200 00001000 01000000 00001000 6b", // the value alone fills the body
+        "fa020200 00001000 01000000 00000100 6b",
+        "fa020200 00001000 ffffffff ffffffff 6b",
+        "fa020300 00001000 60ea000000000000 01000000 00001000 6b",
+    };
+    size_t head;
+    uint64_t value_len;
+    for (size_t i = 0; i < sizeof WRONG / sizeof WRONG[0]; i++) {
+        start();
+        check_equal(fcnp_head(&parser, hex(WRONG[i]), &head, &value_len), -EPROTO);
+    }
+    start();
+    check_equal(fcnp_head(&parser, hex("fa020100 00001000 01000000 00001000 6b"), &head, &value_len), FCNP_PARTIAL);
+}
+
+TESTS(TEST(what_is_hot_is_what_the_parser_says), TEST(a_large_value_may_lie_elsewhere),
+      TEST(lengths_of_a_large_value_that_lie_are_seen_early), TEST(the_examples_of_the_specification_are_read),
+      TEST(every_opcode_is_a_command), TEST(empty_keys_and_values_are_bytes_like_others), TEST(a_bare_get_needs_hash_and_tag),
+      TEST(a_wrong_header_ends_the_stream_at_once), TEST(a_body_must_be_filled_exactly), TEST(an_unknown_opcode_is_skipped_whole),
+      TEST(more_arguments_than_the_callers_array_go_to_the_parsers), TEST(the_length_of_a_frame_is_known_with_its_header))
