@@ -2,6 +2,7 @@
 #include "engine/shard/native.h"
 
 #include "base/bytes.h"
+#include "engine/shard/defer.h"
 #include "engine/shard/run.h"
 #include "proto/fcnp_reply.h"
 
@@ -87,7 +88,7 @@ static void place_bare(struct conn *c, struct item *item, const struct fcnp_requ
 {
     struct worker *w = c->worker;
     enum refusal why = REFUSE_NOT;
-    item->spread = false;
+    item->spread = item->displaced = false;
     item->keyspace = NULL;
     item->shard = route_shard_of_hash(&w->route, frame->key_hash);
     item->worker = item->shard % w->server->worker_count;
@@ -173,6 +174,16 @@ void native_serve_bare(struct worker *w, const struct mesh_request *head, const 
         reply_null(&reply);
     else
         reply_error(&reply, native_refusal(refusal));
+}
+
+bool native_defer_bare(struct worker *w, uint32_t from, const struct mesh_request *head, const struct slice *argv)
+{
+    struct slice get[2] = { slice_cstr("GET") };
+    if (find_bare(w, head->shard, head->db, load_u64(argv[1].data), load_u32(argv[1].data + 8), &get[1]) != REFUSE_NOT)
+        return false;
+    struct mesh_request as_get = *head;
+    as_get.command = (uint16_t)command_index(command_find(get, 2));
+    return defer_served(w, from, &as_get, get, keyspace_hash(store_keyspace(w->store, head->shard, head->db), get[1]));
 }
 
 // ---- replies

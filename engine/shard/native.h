@@ -49,11 +49,11 @@ static inline void native_prepare_hot(struct conn *c, struct item *item, const s
     item->command = w->native_commands[hot->opcode];
     item->request = (struct request){ .argc = hot->opcode + 1u, .argv = argv };
     static_assert(FCNP_GET == 1 && FCNP_SET == 2, "the opcode is the number of arguments");
-    argv[0] = slice_of("SET", 3); // nobody reads a name that has been looked up
+    argv[0] = slice_of(hot->opcode == FCNP_GET ? "GET" : "SET", 3);
     argv[1] = hot->key;
     argv[2] = hot->value;
     item->refusal = REFUSE_NOT;
-    item->spread = false;
+    item->spread = item->displaced = false;
     uint64_t hash = hot->flags != 0 || w->route.shards > 1 ? hash_route(hot->key) : 0;
     uint32_t shard = likely(w->route.mode == ROUTE_FULL_KEY) ? route_shard_of_hash(&w->route, hash) : route_shard(&w->route, hot->key);
     item->shard = shard;
@@ -82,6 +82,8 @@ const char *native_refusal(enum refusal refusal);
 void native_find_bare(struct conn *c, struct item *item, const struct fcnp_request *frame);
 // The same for another worker: argv[1] is what native_find_bare made.
 void native_serve_bare(struct worker *w, const struct mesh_request *head, const struct slice *argv, struct buf *out);
+// Does its key belong to a transaction that goes first? Then it was taken (defer.h).
+bool native_defer_bare(struct worker *w, uint32_t from, const struct mesh_request *head, const struct slice *argv);
 
 // One RESP reply, appended as a frame of this enum fcnp_shape.
 void native_frame(struct buf *out, struct slice resp, uint8_t shape);

@@ -214,6 +214,8 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
     size_t before = out->len;
     reply->out = out;
     reply->errors = 0;
+    if (unlikely(c->worker->txns.intents.count > 0) && item->refusal == REFUSE_NOT && defer_item(c, item))
+        return;
     if (native)
         fcnp_reply_begin(reply, (uint8_t)(c->frame - 1));
     if (unlikely(item->refusal != REFUSE_NOT)) {
@@ -224,8 +226,6 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
         refuse(c->worker, item, reply);
         if (reply->errors > 0)
             run_count_error(c->worker, reply);
-    } else if (unlikely(c->worker->txns.intents.count > 0) && defer_item(c, item)) {
-        return;
     } else {
         call->command = item->command;
         call->argc = item->request.argc;
@@ -562,6 +562,8 @@ static cold bool serve_aside(struct worker *w, uint32_t from, const struct serve
     case MESH_RELEASE:
         txn_serve_release(w, head);
         return true;
+    case MESH_BARE:
+        return w->txns.intents.count > 0 && native_defer_bare(w, from, head, s->argv);
     default:
         break;
     }

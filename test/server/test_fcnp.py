@@ -388,3 +388,26 @@ def a_silenced_client_s_frames_are_not_answered(s):
         c.send(encode("CLIENT", "REPLY", "ON") + fcnp.encode(fcnp.MGET, [b"q0", b"q49"]))
         check_equal(c.take(5), b"+OK\r\n")
         check_equal(c.read(), [b"1", b"1"])
+
+
+@test(ALL, args=["--index-hash", "public"], skerry_only=True)
+def frames_that_wait_for_a_transaction_stay_whole(s):
+    keys, clients, rounds = [b"t%d" % i for i in range(8)], 4, 40
+    connections = [connect(s) for _ in range(clients)]
+    n = shards(connections[0])
+    for i in range(rounds):
+        for number, c in enumerate(connections):  # all at once, so that some meet
+            value = b"%d-%d" % (number, i)
+            data = fcnp.encode(fcnp.MSET, [(k, value) for k in keys])
+            data += b"".join(fcnp.encode(fcnp.GET, k, flags=7, shards=n) + fcnp.encode(fcnp.TTL, k) for k in keys)
+            data += b"".join(fcnp.frame(fcnp.GET, fcnp.u32(len(k)), 7, fcnp.prefix_of(k, 7, n)) for k in keys)
+            c.send(data + fcnp.encode(fcnp.MGET, keys))
+        for c in connections:
+            check_equal(c.read(), Ok, "MSET")
+            for k in keys:
+                check(isinstance(c.read(), bytes), "GET")
+                check_equal(c.read(), -1, "TTL")
+            check(all(isinstance(c.read(), bytes) for _ in keys), "bare GET")
+            check_equal(len(set(c.read())), 1, "values of one MGET come from one MSET")
+    for c in connections:
+        c.close()
