@@ -19,7 +19,7 @@ void session_open(struct session *s, struct workload *w)
     s->watch_group = NO_GROUP;
 }
 
-static bool wrong(struct session *s, const struct request *q, struct slice reply)
+static bool wrong(struct session *s, const struct demand *q, struct slice reply)
 {
     workload_fail(s->workload, "process %u, %s: reply %u of the request is %.*s", s->process, q->name, q->replied,
                   reply.len < 80 ? (int)reply.len : 80, (const char *)reply.data);
@@ -82,7 +82,7 @@ static void forget(struct step *steps, uint32_t count)
         steps[i].action = NO_ACTION;
 }
 
-static bool tell_flag(const struct command *c, struct step *steps, const struct reader *r)
+static bool tell_flag(const struct demand_command *c, struct step *steps, const struct reader *r)
 {
     if (r->mark != ':' || r->number < 0 || r->number > 1)
         return false;
@@ -100,7 +100,7 @@ static bool is_text(const struct reader *r, char mark, const char *text)
     return r->mark == mark && r->body.len >= strlen(text) && memcmp(r->body.data, text, strlen(text)) == 0;
 }
 
-static bool tell(struct session *s, struct request *q, const struct command *c, struct slice reply)
+static bool tell(struct session *s, struct demand *q, const struct demand_command *c, struct slice reply)
 {
     struct reader r = reader_open(reply);
     struct step *steps = q->steps + c->first;
@@ -136,7 +136,7 @@ static bool tell(struct session *s, struct request *q, const struct command *c, 
 }
 
 // Refused: the watched keys were changed, and nothing else happened.
-static void refuse(struct request *q)
+static void refuse(struct demand *q)
 {
     q->name = "REFUSED";
     q->invoke = q->watch_invoke;
@@ -146,7 +146,7 @@ static void refuse(struct request *q)
         q->steps[i].value = 0;
 }
 
-static bool tell_exec(struct session *s, struct request *q, struct slice reply)
+static bool tell_exec(struct session *s, struct demand *q, struct slice reply)
 {
     struct reader all = reader_open(reply);
     if (reader_is_null(&all) && q->watching) {
@@ -168,7 +168,7 @@ static bool tell_exec(struct session *s, struct request *q, struct slice reply)
 
 // ---- into the history
 
-static void record(struct session *s, struct request *q, uint64_t returned)
+static void record(struct session *s, struct demand *q, uint64_t returned)
 {
     struct operation op = { .process = s->process, .invoke = q->invoke, .returned = returned, .name = q->name };
     uint32_t count = 0;
@@ -180,10 +180,10 @@ static void record(struct session *s, struct request *q, uint64_t returned)
 }
 
 // Without a reply: what would have been found is not known. The guards of a compare-and-set are: it happens only with them.
-static void forget_found(struct request *q)
+static void forget_found(struct demand *q)
 {
     for (uint32_t i = 0; i < q->command_count; i++) {
-        const struct command *c = &q->commands[i];
+        const struct demand_command *c = &q->commands[i];
         if (c->want == WANT_VALUE || c->want == WANT_VALUES)
             forget(q->steps + c->first, c->count);
         if (c->want == WANT_OLD)
@@ -191,13 +191,13 @@ static void forget_found(struct request *q)
     }
 }
 
-static void group_done(struct session *s, const struct request *q)
+static void group_done(struct session *s, const struct demand *q)
 {
     if (q->group != NO_GROUP && s->workload->groups[q->group].pending > 0)
         s->workload->groups[q->group].pending--;
 }
 
-static void finish(struct session *s, struct request *q)
+static void finish(struct session *s, struct demand *q)
 {
     if (q->watches) {
         s->watch_held = true;
@@ -211,14 +211,14 @@ static void finish(struct session *s, struct request *q)
     record(s, q, ++s->workload->clock);
 }
 
-static bool simple_read(const struct request *q)
+static bool simple_read(const struct demand *q)
 {
     return q->command_count == 1 && q->commands[0].want == WANT_VALUE && q->steps[0].action == ACTION_READ;
 }
 
-static void maybe_swap(struct session *s, struct request *q)
+static void maybe_swap(struct session *s, struct demand *q)
 {
-    struct request *next = &s->pending[(s->first + 1) % SESSION_PENDING_MAX];
+    struct demand *next = &s->pending[(s->first + 1) % SESSION_PENDING_MAX];
     if (s->count < 2 || !simple_read(q) || !simple_read(next) || q->steps[0].key == next->steps[0].key)
         return;
     uint32_t key = q->steps[0].key;
@@ -229,16 +229,16 @@ static void maybe_swap(struct session *s, struct request *q)
 
 bool session_reply(struct session *s, struct slice reply)
 {
-    struct request *q = &s->pending[s->first];
+    struct demand *q = &s->pending[s->first];
     if (s->count == 0) {
         workload_fail(s->workload, "process %u: a reply that nobody asked for", s->process);
         return false;
     }
     if (s->workload->options.lie == LIE_REORDERED && q->replied == 0)
         maybe_swap(s, q);
-    const struct command *c = &q->commands[q->replied];
+    const struct demand_command *c = &q->commands[q->replied];
     bool inside = q->transaction && q->replied > 0 && q->replied + 1 < q->command_count;
-    struct command queued = { .want = WANT_QUEUED };
+    struct demand_command queued = { .want = WANT_QUEUED };
     bool good = inside && c->want != WANT_ERROR ? tell(s, q, &queued, reply)
                 : c->want == WANT_EXEC          ? tell_exec(s, q, reply)
                                                 : tell(s, q, c, reply);
@@ -255,7 +255,7 @@ bool session_reply(struct session *s, struct slice reply)
 void session_cut(struct session *s)
 {
     for (; s->count > 0; s->count--, s->first = (s->first + 1) % SESSION_PENDING_MAX) {
-        struct request *q = &s->pending[s->first];
+        struct demand *q = &s->pending[s->first];
         forget_found(q);
         group_done(s, q);
         if (q->group != NO_GROUP)

@@ -33,13 +33,13 @@ enum want {
     WANT_ERROR,
 };
 
-struct command {
+struct demand_command {
     uint8_t want;
     uint8_t first, count; // steps
     uint16_t number;
 };
 
-struct request {
+struct demand {
     const char *name;
     uint64_t invoke;
     bool silent;      // claims nothing: not recorded
@@ -47,7 +47,7 @@ struct request {
     uint8_t command_count, replied;
     uint8_t step_count;
     uint32_t group; // slot of the small group, or none
-    struct command commands[REQUEST_COMMANDS_MAX];
+    struct demand_command commands[REQUEST_COMMANDS_MAX];
     struct step steps[HISTORY_STEPS_MAX];
     // EXEC under WATCH.
     bool watching;
@@ -62,7 +62,7 @@ struct session {
     struct workload *workload;
     uint32_t process;
     uint32_t first, count; // ring of requests whose replies are due
-    struct request pending[SESSION_PENDING_MAX];
+    struct demand pending[SESSION_PENDING_MAX];
     bool watch_due, watch_held; // WATCH and its reads are asked; answered
     uint32_t watch_count;
     struct step watched[SESSION_WATCHES_MAX]; // what was found
@@ -75,6 +75,7 @@ struct session {
 
 // A new connection.
 void session_open(struct session *s, struct workload *w);
+bool session_may_ask(const struct session *s);
 // Writes a request to `out`; false: it waits for replies first, or wants to be cut.
 bool session_ask(struct session *s, struct buf *out);
 // One whole reply (test/sim/resp_reader.h). False: the workload's failure says what is wrong with it.

@@ -68,7 +68,7 @@ void workload_deinit(struct workload *w)
 struct maker {
     struct session *s;
     struct workload *w;
-    struct request *q;
+    struct demand *q;
     struct buf *out;
 };
 
@@ -110,21 +110,21 @@ static void begin(struct maker *m, const char *name)
 {
     struct session *s = m->s;
     m->q = &s->pending[(s->first + s->count) % SESSION_PENDING_MAX];
-    *m->q = (struct request){ .name = name, .group = NO_GROUP, .invoke = ++m->w->clock };
+    *m->q = (struct demand){ .name = name, .group = NO_GROUP, .invoke = ++m->w->clock };
 }
 
 static void command(struct maker *m, enum want want, uint32_t words)
 {
-    struct request *q = m->q;
+    struct demand *q = m->q;
     assert(q->command_count < REQUEST_COMMANDS_MAX);
-    q->commands[q->command_count++] = (struct command){ .want = (uint8_t)want, .first = q->step_count };
+    q->commands[q->command_count++] = (struct demand_command){ .want = (uint8_t)want, .first = q->step_count };
     buf_format(m->out, "*%u\r\n", words);
 }
 
 // A step of the command made last.
 static void step(struct maker *m, enum action action, uint32_t key, uint64_t value)
 {
-    struct request *q = m->q;
+    struct demand *q = m->q;
     assert(q->step_count < HISTORY_STEPS_MAX);
     q->steps[q->step_count++] = (struct step){ .action = (uint8_t)action, .key = key, .value = value };
     q->commands[q->command_count - 1].count++;
@@ -615,11 +615,16 @@ static void ask_many(struct maker *m)
     }
 }
 
+bool session_may_ask(const struct session *s)
+{
+    return !s->leaving && !s->watch_due && s->count < s->workload->options.depth;
+}
+
 bool session_ask(struct session *s, struct buf *out)
 {
     struct workload *w = s->workload;
     struct maker m = { .s = s, .w = w, .out = out };
-    if (s->leaving || s->watch_due || s->count >= w->options.depth)
+    if (!session_may_ask(s))
         return false;
     if (s->watch_held)
         ask_watched(&m);

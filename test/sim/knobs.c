@@ -118,6 +118,15 @@ void knobs_draw(struct knobs *k, uint64_t seed)
     k->workload.kill = PICK32(&p, 0, 0, 0, 0, 0, 0, 0, 3);
 }
 
+void knobs_of_history(struct knobs *k)
+{
+    k->clients = 0;
+    k->memory_fails = 0;
+    k->maxmemory = 0;
+    k->workload.kill = 0;
+    k->stop_early = false;
+}
+
 void knobs_print(const struct knobs *k)
 {
     printf("workers %u, shards %u, clients %u, databases %u, starving %u, tick %llu ns, memory fails %u, maxmemory %llu (%u), kill %u%s\n",

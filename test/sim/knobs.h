@@ -18,4 +18,6 @@ struct knobs {
 };
 
 void knobs_draw(struct knobs *k, uint64_t seed);
+// For clients whose history is checked: nothing that makes requests fail, and none of the other clients.
+void knobs_of_history(struct knobs *k);
 void knobs_print(const struct knobs *k);

@@ -11,6 +11,7 @@
 #include "test/sim/client.h"
 #include "test/sim/knobs.h"
 #include "test/sim/pages.h"
+#include "test/sim/traffic.h"
 
 #define PATIENCE_NS  (10 * NS_PER_SEC) // without faults, everything that is due has come by then
 #define STEPS_MAX    UINT64_C(20000000)
@@ -41,6 +42,7 @@ struct sim {
     uint32_t starved; // a worker that gets no turns, or none
     uint64_t starved_until_step, starved_until_ns;
     struct client_sim clients[CLIENTS_MAX];
+    struct traffic traffic; // in its place, in histories that are checked
     struct counter counters[COUNTERS];
     uint64_t steps;
     bool stopping;
@@ -258,12 +260,19 @@ static uint32_t find_ready(struct sim *s, uint32_t *ready, uint64_t *next)
         else if (at < *next)
             *next = at;
     }
+    for (uint32_t i = 0; i < s->traffic.count; i++) {
+        uint64_t at = traffic_next_ns(&s->traffic, i);
+        if (at <= now)
+            ready[count++] = s->knobs.workers + s->knobs.clients + i;
+        else if (at < *next)
+            *next = at;
+    }
     return count;
 }
 
 static void step(struct sim *s)
 {
-    uint32_t ready[WORLD_REACTORS_MAX + CLIENTS_MAX];
+    uint32_t ready[WORLD_REACTORS_MAX + CLIENTS_MAX + TRAFFIC_CLIENTS_MAX];
     uint64_t next;
     s->steps++;
     s->world.now_ns += 1 + prng_below(&s->schedule, s->knobs.tick_ns);
@@ -277,8 +286,10 @@ static void step(struct sim *s)
     uint32_t who = ready[prng_below(&s->schedule, count)];
     if (who < s->knobs.workers)
         run_worker(s, who);
-    else
+    else if (who < s->knobs.workers + s->knobs.clients)
         client_sim_step(&s->clients[who - s->knobs.workers]);
+    else
+        traffic_step(&s->traffic, who - s->knobs.workers - s->knobs.clients);
     world_check_sleepers(&s->world);
     if (s->steps % CHECK_EVERY == 0)
         check_bounds(s);
@@ -324,7 +335,7 @@ static bool all_worked(struct sim *s)
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         if (!has_worked(&s->clients[i], &s->knobs.workload))
             return false;
-    return true;
+    return traffic_worked(&s->traffic);
 }
 
 static bool all_answered(struct sim *s)
@@ -332,7 +343,7 @@ static bool all_answered(struct sim *s)
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         if (s->clients[i].state != CLIENT_ON || s->clients[i].due_count > 0)
             return false;
-    return true;
+    return traffic_answered(&s->traffic);
 }
 
 static bool all_left(struct sim *s)
@@ -340,7 +351,7 @@ static bool all_left(struct sim *s)
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         if (s->clients[i].socket != NULL)
             return false;
-    return atomic_load(&s->server.connected) == 0;
+    return traffic_left(&s->traffic) && atomic_load(&s->server.connected) == 0;
 }
 
 static bool all_stopped(struct sim *s)
@@ -371,7 +382,7 @@ static void verify_phase(struct sim *s)
     steps_until(s, all_answered, "a client has not got its replies");
     for (uint32_t i = 0; i < s->knobs.clients && !failed(s); i++)
         client_sim_verify(&s->clients[i]);
-    for (uint32_t i = 0; i < COUNTERS && !failed(s); i++)
+    for (uint32_t i = 0; i < COUNTERS && s->knobs.clients > 0 && !failed(s); i++)
         generate_counter_read(&s->clients[0], i);
     steps_until(s, all_answered, "a client has not got its values");
 }
@@ -382,6 +393,7 @@ static void leave_phase(struct sim *s)
         client_sim_leave(&s->clients[i], (int)prng_below(&s->schedule, 3));
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         s->clients[i].verifying = true;
+    traffic_leave(&s->traffic);
     steps_until(s, all_left, "a connection has not ended");
 }
 
@@ -410,6 +422,8 @@ static void history(struct sim *s)
     stop_server(s, prng_below(&s->schedule, 4) == 0 ? SERVER_STOPS_NOW : SERVER_STOPS);
     steps_until(s, all_stopped, "a worker has not stopped");
     check_after(s);
+    if (!failed(s) && s->options.history)
+        traffic_check(&s->traffic);
 }
 
 static void report(struct sim *s, struct sim_result *out)
@@ -418,6 +432,8 @@ static void report(struct sim *s, struct sim_result *out)
     out->bug_struck = s->world.bug_struck;
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         out->commands += s->clients[i].queued;
+    out->commands += s->traffic.workload.asked;
+    out->lies = s->traffic.workload.lies;
     memcpy(out->failure, s->world.failure, sizeof out->failure);
 }
 
@@ -437,6 +453,8 @@ void sim_run(const struct sim_options *options, struct sim_result *out)
     assert(s != NULL);
     s->options = *options;
     knobs_draw(&s->knobs, options->seed);
+    if (options->history)
+        knobs_of_history(&s->knobs);
     if (options->verbose)
         knobs_print(&s->knobs);
     // A generator for each concern, so that a draw more in one does not shift the others.
@@ -452,7 +470,11 @@ void sim_run(const struct sim_options *options, struct sim_result *out)
     s->starved = UINT32_MAX;
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         client_sim_init(&s->clients[i], s, i, prng_next(&seeds));
+    if (options->history)
+        traffic_init(&s->traffic, s, !options->no_multi, options->lie, prng_next(&seeds));
     history(s);
+    if (options->history)
+        traffic_deinit(&s->traffic);
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         client_sim_deinit(&s->clients[i]);
     if (!failed(s)) {

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "test/history/workload.h"
 #include "test/sim/world.h"
 
 struct sim_options {
@@ -13,15 +14,19 @@ struct sim_options {
     uint64_t steps; // of the busy phase at most; 0 = until every client has done its share
     bool verbose;
     enum world_bug bug;
+    bool history;       // the clients are those of traffic.h
+    bool no_multi;      // without MULTI and WATCH
+    enum lie lie;       // what these clients pretend about the server
     bool wrong_counter; // the checker's book of the counters is off by one: it must notice
 };
 
 struct sim_result {
-    char failure[512]; // "" = good
+    char failure[2048]; // "" = good
     uint64_t trace;
     uint64_t steps;
     uint64_t virtual_ms;
     uint64_t commands;
+    uint32_t lies;
     bool bug_struck;
 };
 

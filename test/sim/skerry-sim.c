@@ -4,6 +4,7 @@
 //   skerry-sim --seeds 0:500             many
 //   skerry-sim --seed 17 [--verbose]     one, told as it goes
 //   skerry-sim --list FILE               the seeds of a file, one a line, `#` comments
+//   skerry-sim --history --seeds 0:1000  the clients share all keys; what they saw is checked afterwards (docs/CHECKING.md)
 //   skerry-sim --planted                 the world breaks its promises: the checkers must notice each time
 #include <inttypes.h>
 #include <signal.h>
@@ -26,7 +27,7 @@ static struct {
     uint64_t from, to;
     const char *list;
     uint64_t steps;
-    bool one, verbose, planted, once;
+    bool one, verbose, planted, once, history, no_multi;
 } options = { .from = 0, .to = 100 };
 
 static const char *program;
@@ -37,7 +38,7 @@ static uint64_t commands, steps;
 
 static void say_how(uint64_t seed)
 {
-    printf("    replay: %s --seed %" PRIu64 " --verbose\n", program, seed);
+    printf("    replay: %s%s --seed %" PRIu64 " --verbose\n", program, options.history ? " --history" : "", seed);
 }
 
 // An assertion of the product, or a sanitizer.
@@ -55,7 +56,9 @@ static void on_abort(int signal_number)
 
 static void run_seed(uint64_t seed)
 {
-    struct sim_options o = { .seed = seed, .steps = options.steps, .verbose = options.verbose };
+    struct sim_options o = {
+        .seed = seed, .steps = options.steps, .verbose = options.verbose, .history = options.history, .no_multi = options.no_multi
+    };
     struct sim_result first, second;
     current_seed = seed;
     sim_run(&o, &first);
@@ -99,13 +102,20 @@ static int run_list(const char *path)
 // In a process of its own, because a product that is lied to may well die of an assertion: that counts as noticed.
 enum outcome { NOT_STRUCK, NOTICED, MISSED };
 
-static enum outcome try_planted(enum world_bug bug, bool wrong_counter, uint64_t seed)
+struct planted {
+    const char *name;
+    struct sim_options options; // but for the seed
+};
+
+static enum outcome try_planted(const struct planted *p, uint64_t seed)
 {
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        struct sim_options o = { .seed = seed, .bug = bug, .wrong_counter = wrong_counter };
+        struct sim_options o = p->options;
+        enum world_bug bug = o.bug;
         struct sim_result first, second = { .trace = 0 };
+        o.seed = seed;
         quiet_death = true;
         fclose(stderr);
         alarm(30);
@@ -113,7 +123,8 @@ static enum outcome try_planted(enum world_bug bug, bool wrong_counter, uint64_t
         if (bug == BUG_UNSEEDED)
             sim_run(&o, &second);
         bool noticed = first.failure[0] != '\0' || (bug == BUG_UNSEEDED && first.trace != second.trace);
-        bool struck = first.bug_struck || bug == BUG_LOST_BYTE || bug == BUG_SLOW_CLOCK || bug == BUG_UNSEEDED || wrong_counter;
+        bool struck =
+            first.bug_struck || bug == BUG_LOST_BYTE || bug == BUG_SLOW_CLOCK || bug == BUG_UNSEEDED || o.wrong_counter || first.lies > 0;
         _exit(noticed ? NOTICED : struck ? MISSED : NOT_STRUCK);
     }
     int status;
@@ -124,12 +135,12 @@ static enum outcome try_planted(enum world_bug bug, bool wrong_counter, uint64_t
 
 #define PLANTED_SEEDS 60
 
-static void planted(enum world_bug bug, bool wrong_counter)
+static void planted(const char *name, struct sim_options o)
 {
+    struct planted p = { name, o };
     int struck = 0, noticed = 0;
-    const char *name = wrong_counter ? "wrong-counter" : world_bug_name(bug);
     for (uint64_t seed = 0; seed < PLANTED_SEEDS && noticed < 3; seed++) {
-        enum outcome outcome = try_planted(bug, wrong_counter, seed);
+        enum outcome outcome = try_planted(&p, seed);
         struck += outcome != NOT_STRUCK;
         noticed += outcome == NOTICED;
     }
@@ -143,15 +154,21 @@ static void planted(enum world_bug bug, bool wrong_counter)
 static void run_planted(void)
 {
     for (int bug = BUG_NONE + 1; bug < BUG_COUNT; bug++)
-        planted((enum world_bug)bug, false);
-    planted(BUG_NONE, true);
+        planted(world_bug_name((enum world_bug)bug), (struct sim_options){ .bug = (enum world_bug)bug });
+    planted("wrong-counter", (struct sim_options){ .wrong_counter = true });
+    planted("lost-wake in a history", (struct sim_options){ .bug = BUG_LOST_WAKE, .history = true, .no_multi = options.no_multi });
+    for (int lie = LIE_NONE + 1; lie < LIE_COUNT; lie++)
+        if (!options.no_multi || (lie != LIE_STALE_WATCH && lie != LIE_NOT_DISCARDED))
+            planted(lie_name((enum lie)lie), (struct sim_options){ .lie = (enum lie)lie, .history = true, .no_multi = options.no_multi });
 }
 
 // ----
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: %s [--seeds FROM:TO | --seed N | --list FILE | --planted] [--steps N] [--once] [--verbose]\n", program);
+    fprintf(stderr,
+            "usage: %s [--seeds FROM:TO | --seed N | --list FILE | --planted] [--history [--no-multi]] [--steps N] [--once] [--verbose]\n",
+            program);
     return 2;
 }
 
@@ -163,6 +180,10 @@ static bool parse(int argc, char **argv)
             options.verbose = true;
         else if (strcmp(argv[i], "--planted") == 0)
             options.planted = true;
+        else if (strcmp(argv[i], "--history") == 0)
+            options.history = true;
+        else if (strcmp(argv[i], "--no-multi") == 0)
+            options.no_multi = true;
         else if (strcmp(argv[i], "--once") == 0)
             options.once = true;
         else if (strcmp(argv[i], "--steps") == 0)

@@ -62,7 +62,7 @@ struct world {
     uint64_t trace;
     struct sim_reactor *reactors[WORLD_REACTORS_MAX];
     uint32_t reactor_count;
-    char failure[512]; // "" = none
+    char failure[2048]; // "" = none
 };
 
 void world_init(struct world *w, const struct world_knobs *knobs, uint64_t seed);
