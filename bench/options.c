@@ -42,6 +42,7 @@ enum { OPT_FIRST = 256 };
     X(VERIFY, "verify", NULL, "check every value read against its key; exit 1 when one is wrong")                                          \
     X(SEED, "seed", "N", "of the keys' random order (1)")                                                                                  \
     X(SERVER_PID, "server-pid", "PID", "report CPU time and context switches of this process")                                             \
+    X(ANNOUNCE, "announce", NULL, "say 'measuring' and 'measured' on the standard error when the window begins and ends")                  \
     X(JSON, "json", NULL, "print one JSON object")                                                                                         \
     X(HELP, "help", NULL, "print this")                                                                                                    \
     X(VERSION, "version", NULL, "print the version")
@@ -305,6 +306,8 @@ static int option_set(struct parse *p, struct options *o, enum option_id id, con
         return parse_count(p, "seed", text, 0, UINT64_MAX, &o->seed);
     case OPT_SERVER_PID:
         return parse_pid(p, o, text);
+    case OPT_ANNOUNCE:
+        return set_flag(&o->announce);
     case OPT_JSON:
         return set_flag(&o->json);
     case OPT_HELP:

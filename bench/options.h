@@ -55,6 +55,7 @@ struct options {
     bool preload;
     bool verify;
     bool json;
+    bool announce;
 };
 
 const char *options_protocol(const struct options *o);

@@ -181,6 +181,13 @@ static void window_set(struct bench *b)
     b->end_ns = b->options.requests > 0 ? UINT64_MAX : b->measure_ns + (uint64_t)(b->options.duration_s * 1e9);
 }
 
+// So that somebody else can read the server's counters for the same window.
+static void announce(const struct bench *b, const char *what)
+{
+    if (b->options.announce)
+        fprintf(stderr, "%s\n", what); // not buffered
+}
+
 static int bench_measure(struct bench *b, struct report *report)
 {
     struct server_cpu before;
@@ -190,6 +197,7 @@ static int bench_measure(struct bench *b, struct report *report)
     window_set(b);
     pthread_barrier_wait(&b->barrier);
     sleep_until(b, b->measure_ns);
+    announce(b, "measuring");
     int rc = server_read(b, &before);
     if (timed) {
         sleep_until(b, b->end_ns);
@@ -198,6 +206,7 @@ static int bench_measure(struct bench *b, struct report *report)
     pthread_barrier_wait(&b->barrier); // all is answered
     if (!timed)
         rc = rc != 0 ? rc : server_read(b, &report->server);
+    announce(b, "measured");
     server_subtract(&report->server, &before);
     report->has_server = b->options.server_pid != 0 && rc == 0;
     return rc;

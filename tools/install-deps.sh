@@ -7,6 +7,11 @@ set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config liburing-dev libnuma-dev libmimalloc-dev libxxhash-dev"
 tests="clang clang-format libclang-rt-dev python3 python3-venv redis-server redis-tools libhiredis-dev util-linux git"
+# What a test uses where it is there, and does without elsewhere.
+wishes=
+if [ "${1:-build}" = test ] && grep -q "^ID=debian" /etc/os-release 2>/dev/null; then
+    wishes=chromium
+fi
 wanted=$build
 [ "${1:-build}" = test ] && wanted="$build $tests"
 
@@ -36,6 +41,7 @@ resolve() {
 # What is here under another name needs no package: a compiler or tool that somebody installed by hand.
 have() {
     case $1 in
+    chromium) command -v chromium >/dev/null || installed "$1" ;;
     gcc | meson | clang | clang-format | git) command -v "$1" >/dev/null || installed "$1" ;;
     ninja-build) command -v ninja >/dev/null || installed "$1" ;;
     pkg-config) command -v pkg-config >/dev/null || installed "$1" ;;
@@ -50,14 +56,19 @@ for name in $wanted; do
     package=$(resolve "$name")
     have "$package" || missing="$missing $package"
 done
-[ -z "$missing" ] && exit 0
+wished=
+for name in $wishes; do
+    have "$name" || wished="$wished $name"
+done
+[ -z "$missing$wished" ] && exit 0
 
 asroot=
 if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || [ -n "$missing" ] || exit 0
     command -v sudo >/dev/null || die "missing:$missing (neither root nor sudo to install them)"
     asroot=sudo
 fi
-echo "install-deps: installing$missing"
+echo "install-deps: installing$missing$wished"
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # no package starts a service
 $asroot apt-get update -q >/dev/null || die "apt-get update failed"
 # With the lists here names can be resolved that could not before.
@@ -67,4 +78,7 @@ for name in $wanted; do
     have "$package" || missing="$missing $package"
 done
 # shellcheck disable=SC2086 # a list of words
-$asroot apt-get install -y -q --no-install-recommends $missing >/dev/null || die "apt-get could not install$missing"
+[ -z "$missing" ] || $asroot apt-get install -y -q --no-install-recommends $missing >/dev/null || die "apt-get could not install$missing"
+for name in $wished; do
+    $asroot apt-get install -y -q --no-install-recommends "$name" >/dev/null || echo "install-deps: going on without $name"
+done

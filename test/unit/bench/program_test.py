@@ -405,6 +405,12 @@ def the_servers_cpu_time_is_read():
     assert gone.returncode == 1 and "999999999" in gone.stderr, gone.stderr
 
 
+def the_window_is_announced():
+    with FakeServer(Store().serve) as server:
+        result = run(server.address, "--duration", "0.2", "--warmup", "0.1", "--announce", "--json")
+    assert answer(result)["requests"] > 0 and result.stderr == "measuring\nmeasured\n", result.stderr
+
+
 def many_connections_on_two_threads_work():
     with FakeServer(Store().serve) as server:
         got = answer(run(server.address, "--connections", "40", "--threads", "2", "--requests", "4001", "--mix", "get,set", "--json"))
@@ -418,7 +424,7 @@ TESTS = [an_exact_number_of_requests_is_sent_and_answered, replies_that_come_byt
          echoed_messages_are_counted_by_their_length, an_open_loop_keeps_its_rate_and_counts_from_the_intended_time,
          a_server_that_vanishes_is_an_error, a_server_that_goes_silent_is_an_error, a_server_that_never_reads_is_an_error,
          a_stream_that_is_not_resp_is_an_error, replies_nobody_asked_for_are_an_error, a_refused_login_is_an_error,
-         nobody_listening_is_an_error, bad_options_exit_2, the_servers_cpu_time_is_read, many_connections_on_two_threads_work]
+         nobody_listening_is_an_error, bad_options_exit_2, the_servers_cpu_time_is_read, the_window_is_announced, many_connections_on_two_threads_work]
 
 
 def main():
