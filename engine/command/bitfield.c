@@ -167,7 +167,7 @@ static void run_field(struct call *c, const struct field *f, struct slice value,
         return;
     }
     write_bits(bytes, f, fresh);
-    c->dirty++;
+    c->dirty += fresh != old;
     reply_integer(c->reply, (int64_t)(f->action == FIELD_ADD ? fresh : old));
 }
 
@@ -178,9 +178,10 @@ static void run_plan(struct call *c, const struct plan *p)
         return;
     struct slice value = e == NULL ? slice_of(NULL, 0) : entry_value(e);
     uint8_t *bytes = NULL;
+    bool grows = value.len < p->bytes;
     if (p->writes) {
-        uint64_t len = value.len > p->bytes ? value.len : p->bytes;
-        c->dirty += value.len < len;
+        uint64_t len = grows ? p->bytes : value.len;
+        c->dirty += grows;
         bytes = string_extend(c, 1, e, len);
         if (bytes == NULL)
             return;
@@ -192,6 +193,8 @@ static void run_plan(struct call *c, const struct plan *p)
     for (uint32_t arg = 2; arg < c->argc;)
         if (parse_field(c, &arg, &overflow, &f) == 1)
             run_field(c, &f, value, bytes);
+    if (p->writes && !grows && c->dirty > 0)
+        keyspace_wrote(c->keyspace, e, c->hash);
 }
 
 void cmd_bitfield(struct call *c)

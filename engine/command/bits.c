@@ -53,6 +53,8 @@ void cmd_setbit(struct call *c)
         return;
     unsigned old = bytes[at] >> shift & 1;
     bytes[at] = (uint8_t)((bytes[at] & ~(1u << shift)) | bit << shift);
+    if (!grows && old != bit)
+        keyspace_wrote(c->keyspace, e, c->hash);
     c->dirty += grows || old != bit;
     reply_integer(c->reply, old);
 }

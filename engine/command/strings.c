@@ -144,6 +144,8 @@ void cmd_setrange(struct call *c)
     if (bytes == NULL)
         return;
     memcpy(bytes + offset, value.data, value.len);
+    if (len >= end)
+        keyspace_wrote(c->keyspace, e, c->hash);
     c->dirty++;
     reply_integer(c->reply, (int64_t)(len > end ? len : end));
 }
@@ -169,6 +171,8 @@ void cmd_append(struct call *c)
             return;
         if (tail.len > 0)
             memcpy(bytes + len, tail.data, tail.len);
+        else
+            keyspace_wrote(c->keyspace, e, c->hash);
     }
     c->dirty++;
     reply_integer(c->reply, (int64_t)(len + tail.len));

@@ -17,6 +17,7 @@
 #define STALE    CMD_STALE
 #define FAST     CMD_FAST
 #define NOAUTH   CMD_NO_AUTH
+#define SKIPSLOW CMD_SKIP_SLOWLOG
 #define BUSY     CMD_ALLOW_BUSY
 #define NOMULTI  CMD_NO_MULTI
 #define LOCAL    CMD_LOCAL

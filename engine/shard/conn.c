@@ -6,6 +6,7 @@
 
 #include "engine/shard/gather.h"
 #include "engine/shard/monitor.h"
+#include "engine/shard/multi.h"
 #include "engine/shard/native.h"
 #include "engine/shard/session.h"
 #include "reactor/log.h"
@@ -125,6 +126,7 @@ void conn_free(struct conn *c)
     list_remove(&c->link);
     list_remove(&c->dirty);
     list_remove(&c->stalled);
+    multi_free(c);
     session_deinit(c);
     buf_deinit(&c->out);
     buf_deinit(&c->sending);
@@ -243,8 +245,10 @@ static void send_owned(struct conn *c)
 void conn_flush(struct conn *c)
 {
     list_remove(&c->dirty);
-    if (c->state == CONN_CLOSING)
+    if (c->state == CONN_CLOSING) {
+        buf_deinit(&c->out);
         return;
+    }
     if (unlikely(c->out.failed || c->stash.failed)) {
         conn_close(c);
         return;
@@ -375,12 +379,8 @@ void conn_end(struct conn *c)
         list_append(&c->worker->dirty, &c->dirty);
 }
 
-void conn_close(struct conn *c)
+void conn_forget_pending(struct conn *c)
 {
-    if (c->state == CONN_CLOSING)
-        return;
-    state_move(&c->state, CONN_CLOSING, CONN_MOVES);
-    monitor_leave(c);
     for (struct pending *p = c->pending, *next; p != NULL; p = next) {
         next = p->next;
         p->conn = NULL;
@@ -391,6 +391,29 @@ void conn_close(struct conn *c)
     c->pending = NULL;
     c->pending_tail = &c->pending;
     c->pending_count = 0;
+}
+
+void conn_say(struct conn *c, struct slice bytes)
+{
+    if (c->pending == NULL) {
+        buf_append_slice(conn_out_begin(c), bytes);
+        conn_out_end(c);
+        return;
+    }
+    buf_append_slice(&c->stash, bytes);
+    container_of(c->pending_tail, struct pending, next)->after += bytes.len;
+}
+
+void conn_close(struct conn *c)
+{
+    if (c->state == CONN_CLOSING)
+        return;
+    state_move(&c->state, CONN_CLOSING, CONN_MOVES);
+    monitor_leave(c);
+    if (!multi_busy(c->multi)) {
+        multi_reset(c);
+        conn_forget_pending(c);
+    }
     // Ends whatever is in flight, and sends FIN even while a receive is armed.
     reactor_shutdown(c->worker->reactor, c->client.fd);
     list_remove(&c->link);

@@ -62,6 +62,8 @@ struct pending {
     uint64_t len;
 };
 
+struct multi;
+
 struct conn {
     struct worker *worker;
     struct op recv;
@@ -77,6 +79,7 @@ struct conn {
     bool paused;        // does not read: too much unsent or pending
     bool barrier;       // a transaction has not been granted everywhere: what follows must come behind it
     bool held;          // CLIENT PAUSE
+    bool queueing;      // between MULTI and EXEC
     bool crowded;       // PENDING_MAX requests are at other workers
     bool backlog;       // `carry` may hold whole requests
     bool end_seen;      // the client sent its FIN; what `carry` holds is still answered
@@ -102,6 +105,7 @@ struct conn {
     struct blob **blobs; // big arguments of the request being received, by position
     uint32_t blobs_cap;
     int64_t soft_since_ms; // over the soft output limit since; 0 = not
+    struct multi *multi;   // MULTI and WATCH; NULL: never asked for
     struct client client;
 };
 
@@ -130,7 +134,12 @@ void conn_settle(struct conn *c);
 uint64_t conn_unsent(const struct conn *c);
 uint64_t conn_memory(const struct conn *c);
 
+// Appends to what is sent, behind all that is due.
+void conn_say(struct conn *c, struct slice bytes);
+
 // Pending replies.
+// The connection wants none of its replies any more.
+void conn_forget_pending(struct conn *c);
 struct pending *pending_new(struct worker *w);
 struct pending *pending_free(struct worker *w, struct pending *p);
 // Appends a reply that is due to the connection's order.

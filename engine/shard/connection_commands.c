@@ -4,6 +4,7 @@
 
 #include "engine/shard/client.h"
 #include "engine/shard/monitor.h"
+#include "engine/shard/multi.h"
 #include "engine/shard/worker.h"
 #include "proto/number.h"
 
@@ -206,6 +207,7 @@ void cmd_quit(struct call *c)
 void cmd_reset(struct call *c)
 {
     monitor_leave(conn_of_client(c->client));
+    multi_reset(conn_of_client(c->client));
     client_reset(c->client, c->worker->options.requirepass[0] != '\0');
     c->reply->protocol = c->client->protocol;
     reply_simple(c->reply, "RESET");

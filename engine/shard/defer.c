@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/shard/args.h"
+#include "engine/shard/multi.h"
 #include "engine/shard/run.h"
 
 struct deferred {
@@ -12,6 +13,7 @@ struct deferred {
     struct args args;
     uint32_t db;
     uint8_t protocol;
+    uint64_t watcher;
     uint32_t from;           // another worker asked, or
     uint64_t cookie;         //
     struct pending *pending; // a connection of this one
@@ -24,17 +26,17 @@ static uint32_t key_count(const struct command_keys *k)
 }
 
 // Is any of the command's keys, which all belong to this worker, announced by somebody who goes first?
-static bool conflicts(struct worker *w, const struct command *command, const struct slice *argv, uint32_t argc, uint32_t db, uint64_t hash)
+static bool conflicts(struct worker *w, const struct command *command, const struct slice *argv, uint32_t argc, uint64_t hash)
 {
     const struct intents *table = &w->txns.intents;
     bool exclusive = (command->flags & CMD_WRITE) != 0;
     if (likely(command->key_first == command->key_last && (command->flags & CMD_MOVABLE_KEYS) == 0))
-        return intents_conflict(table, txn_print(db, hash), exclusive);
+        return intents_conflict(table, txn_print(hash), exclusive);
     struct command_keys keys;
     if (!command_keys(command, argv, argc, &keys))
         return false;
     for (uint32_t i = keys.first; i <= keys.last; i += keys.step)
-        if (intents_conflict(table, txn_print_of(w, db, argv[i]), exclusive))
+        if (intents_conflict(table, txn_print_of(w, argv[i]), exclusive))
             return true;
     return false;
 }
@@ -65,7 +67,7 @@ static struct deferred *deferred_new(struct worker *w, const struct command *com
     ticket_init(&d->ticket, d->intents, key_count(&keys) + 1, exclusive ? INTENT_SOME_EXCLUSIVE : INTENT_SOME_SHARED);
     d->ticket.kind = TICKET_DEFERRED;
     for (uint32_t i = 0; i < key_count(&keys); i++)
-        ticket_key(&d->ticket, i + 1, txn_print_of(w, db, argv[keys.first + i * keys.step]), exclusive);
+        ticket_key(&d->ticket, i + 1, txn_print_of(w, argv[keys.first + i * keys.step]), exclusive);
     return d;
 }
 
@@ -74,7 +76,7 @@ bool defer_item(struct conn *c, const struct item *item)
     struct worker *w = c->worker;
     const struct request *rq = &item->request;
     uint32_t db = c->client.db;
-    if (item->keyspace == NULL || !conflicts(w, item->command, rq->argv, rq->argc, db, item->hash))
+    if (item->keyspace == NULL || multi_running(c) || !conflicts(w, item->command, rq->argv, rq->argc, item->hash))
         return false;
     struct deferred *d = deferred_new(w, item->command, rq->argv, rq->argc, db, c->blobs, c->blobs_cap);
     struct pending *p = d != NULL ? conn_expect(c) : NULL;
@@ -86,6 +88,7 @@ bool defer_item(struct conn *c, const struct item *item)
     }
     p->silent = (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
     d->protocol = c->client.protocol;
+    d->watcher = c->client.id;
     d->pending = p;
     c->client.last_command = item->command;
     return true;
@@ -94,13 +97,14 @@ bool defer_item(struct conn *c, const struct item *item)
 bool defer_served(struct worker *w, uint32_t from, const struct mesh_request *head, const struct slice *argv, uint64_t hash)
 {
     const struct command *command = command_at(head->command);
-    if (!conflicts(w, command, argv, head->argc, head->db, hash))
+    if (!conflicts(w, command, argv, head->argc, hash))
         return false;
     struct blob **blobs = (head->flags & MESH_HAS_BLOBS) != 0 ? run_blobs(head) : NULL;
     struct deferred *d = deferred_new(w, command, argv, head->argc, head->db, blobs, blobs != NULL ? head->argc : 0);
     bool queued = d != NULL && intents_enqueue(&w->txns.intents, &d->ticket) == 0;
     if (queued) {
         d->protocol = head->protocol;
+        d->watcher = run_watcher(head);
         d->from = from;
         d->cookie = head->cookie;
     } else {
@@ -132,6 +136,7 @@ void defer_run(struct worker *w, struct ticket *t)
         .blobs = d->args.blobs,
         .db = d->db,
         .protocol = d->protocol,
+        .watcher = d->watcher,
     };
     run_here(w, &here, &out);
     if (d->pending == NULL) {

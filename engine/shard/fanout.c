@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "engine/shard/gather.h"
+#include "engine/shard/multi.h"
 
 #define SLICE_KEYS 128
 
@@ -168,6 +169,7 @@ static struct gather *gather_new(struct conn *c, const struct item *item)
     g->command = item->command;
     g->db = g->db_second = c->client.db;
     g->protocol = c->client.protocol;
+    g->watcher = g->command->run == cmd_watch ? c->client.id : 0;
     txn_init(&g->txn, granted);
     list_init(&g->slice);
     buf_init(&g->reply, BUF_NO_LIMIT);
@@ -189,7 +191,7 @@ static bool announce(struct worker *w, struct gather *g)
         return good;
     }
     for (uint32_t k = 0; good && k < keys_count(&g->keys); k++)
-        good = txn_add_key(w, &g->txn, k == 1 ? g->db_second : g->db, gather_key(g, k), exclusive);
+        good = txn_add_key(w, &g->txn, gather_key(g, k), exclusive);
     return good;
 }
 
@@ -207,7 +209,12 @@ void fanout_start(struct conn *c, struct item *item)
     bool good = parts == 0 || gather_parts(g, parts);
     if (steps)
         g->db_second = steps_second_db(w, g);
-    if (good && (g->command->flags & (CMD_READONLY | CMD_WRITE)) == 0) {
+    if (good && multi_running(c)) {
+        g->due->barrier = c->barrier = true; // what EXEC runs behind it must see all of it
+        run(w, g);
+        return;
+    }
+    if (good && g->keys.step == 0 && (g->command->flags & (CMD_READONLY | CMD_WRITE)) == 0) {
         run(w, g);
         return;
     }

@@ -32,6 +32,7 @@ struct forward gather_forward(const struct gather *g, uint32_t target, const str
         .command = (uint16_t)command_index(g->command),
         .protocol = g->protocol,
         .in_txn = true,
+        .watcher = g->watcher,
         .argc = argc,
         .argv = argv,
     };
@@ -54,6 +55,7 @@ static void run_part(struct worker *w, struct gather *g, uint32_t part, const st
             .db = f->db,
             .protocol = f->protocol,
             .in_txn = f->in_txn,
+            .watcher = f->watcher,
         };
         run_here(w, &here, &out);
     }

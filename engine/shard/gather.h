@@ -41,6 +41,7 @@ struct gather {
     struct command_keys keys;
     uint32_t *order;       // [keys], by worker
     uint32_t *part_of_key; // [keys]
+    uint64_t watcher;      // WATCH
     uint32_t db_second;    // STEPS: of the second key (COPY ... DB n), else `db`
     struct buf reply;      // STEPS: what the command answered
 };

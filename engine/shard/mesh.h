@@ -57,7 +57,8 @@ struct mesh_request {
 
 enum mesh_flag {
     MESH_HAS_BLOBS = 1,
-    MESH_IN_TXN = 2, // its keys have been granted to the sender's transaction: nothing to wait for
+    MESH_WATCHER = 4, // of WATCH: the last 8 bytes are the client's number
+    MESH_IN_TXN = 2,  // its keys have been granted to the sender's transaction: nothing to wait for
 };
 
 // Not in the command table: what workers say to each other (mesh_request.command).
@@ -66,6 +67,7 @@ enum mesh_flag {
 #define MESH_QUEUE   0xfffdu // announces a transaction's share; answered when it is granted (txn.c)
 #define MESH_RELEASE 0xfffcu // cookie: the share. No answer
 #define MESH_BARE    0xfffbu // FCNP's bare GET: hash u64, key length u32
+#define MESH_UNWATCH 0xfffau // cookie: a client's number; all its watches go. No answer
 #define MESH_WORDS   0xfff0u // from here on
 
 #define MESH_NO_SHARD UINT16_MAX

@@ -9,6 +9,7 @@
 #include "engine/shard/fanout.h"
 #include "engine/shard/gather.h"
 #include "engine/shard/monitor.h"
+#include "engine/shard/multi.h"
 #include "engine/shard/native.h"
 #include "engine/shard/session.h"
 #include "engine/shard/span.h"
@@ -51,6 +52,8 @@ static void route_many(struct conn *c, struct item *item)
     struct slice first = rq->argv[keys.first];
     route_to(w, item, route_shard(&w->route, first), c->client.db, first);
     item->spread = w->server->worker_count > 1 && keys.last > keys.first && !one_worker(w, item, &keys);
+    if (unlikely(item->command->run == cmd_watch))
+        item->spread = true; // run_odd has a look
 }
 
 static inline bool place(struct conn *c, struct item *item, const struct command *command)
@@ -149,12 +152,25 @@ static cold void drop_http(struct conn *c)
     conn_close(c);
 }
 
+static const char *multi_refusal(enum refusal refusal)
+{
+    if (refusal == REFUSE_NO_MULTI)
+        return "ERR Command not allowed inside a transaction";
+    if (refusal == REFUSE_MEMORY)
+        return REPLY_OUT_OF_MEMORY;
+    return refusal == REFUSE_WATCH ? "ERR WATCH inside MULTI is not allowed" : "ERR MULTI is not part of FCNP: send it as RESP";
+}
+
 static cold void refuse(struct worker *w, const struct item *item, struct reply *reply)
 {
     if (item->refusal == REFUSE_BARE_MISS) {
         w->stats.commands++;
         w->commands[command_index(item->command)].calls++;
         reply_null(reply);
+        return;
+    }
+    if (item->refusal == REFUSE_QUEUED) {
+        reply_simple(reply, "QUEUED");
         return;
     }
     w->stats.rejected_calls++;
@@ -166,6 +182,8 @@ static cold void refuse(struct worker *w, const struct item *item, struct reply 
         reply_error_format(reply, "ERR wrong number of arguments for '%s' command", item->command->name);
     else if (item->refusal == REFUSE_AUTH)
         reply_error(reply, "NOAUTH Authentication required.");
+    else if (item->refusal > REFUSE_QUEUED)
+        reply_error(reply, multi_refusal((enum refusal)item->refusal));
     else
         reply_error(reply, native_refusal((enum refusal)item->refusal));
 }
@@ -233,7 +251,7 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
         call->keyspace = item->keyspace;
         call->hash = item->hash;
         client->last_command = item->command;
-        run_call(c->worker, call, false);
+        run_call(c->worker, call, multi_running(c));
         if (unlikely(out->len - before >= c->worker->watch.reply_min))
             span_heavy(c->worker, item->command, call->argv, call->argc, out->len - before, client);
     }
@@ -264,6 +282,8 @@ static void forward(struct conn *c, struct item *item)
         .blobs = c->blobs,
         .blobs_cap = c->blobs_cap,
     };
+    f.in_txn = multi_running(c);
+    f.watcher = item->command->run == cmd_watch ? c->client.id : 0;
     struct pending *p = conn_expect(c);
     if (p == NULL || !run_forward(w, &f, p)) {
         no_memory(c);
@@ -285,9 +305,8 @@ static inline void turn_skips(struct client *client)
         client->flags |= CLIENT_REPLY_SKIP;
 }
 
-static inline void run_item(struct conn *c, struct item *item, struct call *call, bool native)
+static inline void dispatch(struct conn *c, struct item *item, struct call *call, bool native)
 {
-    c->client.requests++;
     if (unlikely(item->spread)) {
         fanout_start(c, item);
         if (c->state != CONN_CLOSING)
@@ -297,6 +316,47 @@ static inline void run_item(struct conn *c, struct item *item, struct call *call
     } else {
         run_local(c, item, call, native);
     }
+}
+
+static cold void run_watch(struct conn *c, struct item *item, struct call *call)
+{
+    struct worker *w = c->worker;
+    struct command_keys keys;
+    bool keyed = command_keys(item->command, item->request.argv, item->request.argc, &keys);
+    assert(keyed);
+    struct pending **before = c->pending_tail;
+    w->watcher = c->client.id;
+    item->spread = w->server->worker_count > 1 && !one_worker(w, item, &keys);
+    dispatch(c, item, call, false);
+    if (c->pending_tail != before)
+        multi_watching(c);
+}
+
+// What is not a command of one worker to be run now.
+static cold void run_odd(struct conn *c, struct item *item, struct call *call, bool native)
+{
+    if (c->queueing)
+        multi_take(c, item);
+    bool watch = item->refusal == REFUSE_NOT && item->command->run == cmd_watch;
+    if (watch && multi_watch(c, item)) {
+        run_watch(c, item, call);
+        return;
+    }
+    if (watch) {
+        item->spread = false;
+        item->worker = c->worker->id;
+    }
+    if (c->state == CONN_OPEN || multi_running(c))
+        dispatch(c, item, call, native);
+}
+
+static inline void run_item(struct conn *c, struct item *item, struct call *call, bool native)
+{
+    c->client.requests++;
+    if (unlikely((int)item->spread | (int)c->queueing))
+        run_odd(c, item, call, native);
+    else
+        dispatch(c, item, call, native);
     turn_skips(&c->client);
 }
 
@@ -337,8 +397,11 @@ static inline uint32_t batch(struct conn *c, struct item *items, struct fcnp_req
         run_item(c, &items[i], &call, frames != NULL);
         if (unlikely(alone))
             span_single(c, &span, items, i);
-        if (unlikely((flags & CMD_LOCAL) != 0 && c->state == CONN_OPEN))
+        if (unlikely((flags & CMD_LOCAL) != 0 && c->state == CONN_OPEN)) {
             session_set_limits(c);
+            if (c->multi != NULL && c->multi->state == MULTI_DUE)
+                multi_begin(c);
+        }
         if (unlikely(c->client.flags & CLIENT_CLOSE_AFTER_REPLY))
             conn_end(c);
         if (unlikely(conn_unsent(c) > OUTPUT_HIGH))
@@ -367,6 +430,31 @@ uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *fra
     return ran;
 }
 
+void run_queued(struct conn *c, const struct command *command, struct args *args)
+{
+    struct item item = { .command = command, .request = { .argc = args->argc, .argv = args->argv } };
+    struct reply reply = { .protocol = c->client.protocol };
+    struct call call = call_on(c->worker, &reply, c->client.db);
+    struct blob **blobs = c->blobs;
+    uint32_t blobs_cap = c->blobs_cap;
+    run_place(c, &item);
+    call.client = &c->client;
+    call.blobs = c->blobs = args->blobs;
+    c->blobs_cap = args->argc;
+    run_item(c, &item, &call, false);
+    c->blobs = blobs;
+    c->blobs_cap = blobs_cap;
+    if ((command->flags & CMD_LOCAL) != 0 && c->state == CONN_OPEN)
+        session_set_limits(c);
+}
+
+void run_word(struct worker *w, uint32_t target, uint16_t word, uint64_t cookie)
+{
+    struct mesh_request *head = mesh_append(&w->mesh, target, MESH_REQUESTS, sizeof *head);
+    assert(head != NULL);
+    *head = (struct mesh_request){ .cookie = cookie, .size = sizeof *head, .argc = 1, .shard = MESH_NO_SHARD, .command = word };
+}
+
 void run_here(struct worker *w, const struct here *here, struct buf *out)
 {
     struct reply reply = { .out = out, .protocol = here->protocol };
@@ -376,6 +464,7 @@ void run_here(struct worker *w, const struct here *here, struct buf *out)
     call.argv = here->argv;
     call.blobs = here->blobs;
     call.client = here->client;
+    w->watcher = here->watcher;
     struct command_keys keys;
     if (command_keys(here->command, here->argv, here->argc, &keys)) {
         struct slice key = here->argv[keys.first];
@@ -400,7 +489,7 @@ static size_t forward_size(const struct forward *f)
     size_t size = sizeof(struct mesh_request) + (f->argc - 1) * sizeof(uint32_t);
     for (uint32_t i = 1; i < f->argc; i++)
         size += blob_of(f, i) != NULL ? sizeof(struct blob *) : f->argv[i].len;
-    return size;
+    return f->watcher != 0 ? round_up(size, MESH_ALIGN) + sizeof f->watcher : size;
 }
 
 bool run_forward(struct worker *w, const struct forward *f, struct pending *p)
@@ -419,6 +508,10 @@ bool run_forward(struct worker *w, const struct forward *f, struct pending *p)
         .protocol = f->protocol,
         .flags = f->in_txn ? MESH_IN_TXN : 0,
     };
+    if (unlikely(f->watcher != 0)) {
+        head->flags |= MESH_WATCHER;
+        store_u64((uint8_t *)head + head->size - sizeof f->watcher, f->watcher);
+    }
     uint8_t *lengths = (uint8_t *)(head + 1);
     uint8_t *bytes = lengths + (f->argc - 1) * sizeof(uint32_t);
     for (uint32_t i = 1; i < f->argc; i++, lengths += sizeof(uint32_t)) {
@@ -450,6 +543,11 @@ struct served {
     uint64_t hash;
     bool displaced; // as struct item's
 };
+
+uint64_t run_watcher(const struct mesh_request *head)
+{
+    return (head->flags & MESH_WATCHER) != 0 ? load_u64((const uint8_t *)head + head->size - sizeof(uint64_t)) : 0;
+}
 
 static struct blob *blob_at(const uint8_t *bytes)
 {
@@ -523,6 +621,7 @@ static void run_served(struct worker *w, struct served *s, struct buf *out)
     call.hash = s->hash;
     struct blob **blobs = unlikely((head->flags & MESH_HAS_BLOBS) != 0) ? run_blobs(head) : NULL;
     call.blobs = blobs;
+    w->watcher = run_watcher(head);
     run_call(w, &call, (head->flags & MESH_IN_TXN) != 0);
     if (blobs == NULL)
         return;
@@ -558,6 +657,9 @@ static cold bool serve_aside(struct worker *w, uint32_t from, const struct serve
     switch (head->command) {
     case MESH_QUEUE:
         txn_serve_queue(w, from, head);
+        return true;
+    case MESH_UNWATCH:
+        watched_forget(w, head->cookie);
         return true;
     case MESH_RELEASE:
         txn_serve_release(w, head);

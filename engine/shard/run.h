@@ -46,15 +46,23 @@ struct here {
     uint32_t argc;
     uint32_t db;
     uint8_t protocol;
-    bool in_txn; // memory has been asked for
+    bool in_txn;      // memory has been asked for
+    uint64_t watcher; // of WATCH: the client's number
 };
 // The reply is appended to `out`.
 void run_here(struct worker *w, const struct here *here, struct buf *out);
+// Of a request with MESH_WATCHER, else 0.
+uint64_t run_watcher(const struct mesh_request *head);
 // Counts the errors of a reply that no command wrote.
 void run_count_error(struct worker *w, const struct reply *reply);
 
 // The big arguments of another worker's request, by position: NULL elsewhere. NULL: out of memory. The caller frees the array.
 struct blob **run_blobs(const struct mesh_request *head);
+// Runs a command that EXEC has its turn for.
+struct args;
+void run_queued(struct conn *c, const struct command *command, struct args *args);
+// A message without arguments and answer (MESH_RELEASE, MESH_UNWATCH).
+void run_word(struct worker *w, uint32_t target, uint16_t word, uint64_t cookie);
 // Sends a reply that comes later than in its turn. Takes what `out` holds.
 void run_reply(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out);
 
@@ -65,7 +73,8 @@ struct forward {
     uint32_t db;
     uint16_t command; // position in the table, or MESH_...
     uint8_t protocol;
-    bool in_txn; // the keys have been granted
+    bool in_txn;      // the keys have been granted
+    uint64_t watcher; // of WATCH: the client's number
     uint32_t argc;
     const struct slice *argv;
     struct blob **blobs; // NULL, or by argument: big ones, taken when the request has been written

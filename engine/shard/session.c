@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/shard/multi.h"
 #include "engine/shard/native.h"
 #include "engine/shard/run.h"
 #include "proto/fcnp_reply.h"
@@ -565,6 +566,8 @@ static void resume_from(struct conn *c, struct buf *from, void (*feed)(struct co
 
 void session_resume(struct conn *c)
 {
+    if (unlikely(c->multi != NULL))
+        multi_resume(c);
     if (!conn_runs(c))
         return;
     if (c->split_ready)

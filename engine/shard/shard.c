@@ -11,6 +11,7 @@
 #include "engine/shard/conn.h"
 #include "engine/shard/fanout.h"
 #include "engine/shard/monitor.h"
+#include "engine/shard/multi.h"
 #include "engine/shard/run.h"
 #include "engine/shard/session.h"
 #include "engine/shard/watch.h"
@@ -214,7 +215,7 @@ static void end_turn(struct worker *w)
     mesh_push(&w->mesh, w->server->workers);
     list_for_each_safe (closing, &w->closing) {
         struct conn *c = container_of(closing, struct conn, link);
-        if (c->recv.state == OP_IDLE && c->send.state == OP_IDLE && c->cancel.state == OP_IDLE)
+        if (c->recv.state == OP_IDLE && c->send.state == OP_IDLE && c->cancel.state == OP_IDLE && !multi_busy(c->multi))
             conn_free(c);
     }
 }

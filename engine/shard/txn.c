@@ -9,6 +9,8 @@
 #include "base/state.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/defer.h"
+#include "engine/shard/run.h"
+#include "engine/shard/watched.h"
 
 #define LOCK_TRIES   64   // before the lock is left for the next turn
 #define NUMBERED_MAX 64   // transactions that get their numbers in one hold of it
@@ -63,10 +65,10 @@ void txns_deinit(struct txns *x)
     intents_deinit(&x->intents);
 }
 
-uint64_t txn_print_of(struct worker *w, uint32_t db, struct slice key)
+uint64_t txn_print_of(struct worker *w, struct slice key)
 {
     // All workers hash with one secret, and all keyspaces alike.
-    return txn_print(db, keyspace_hash(store_keyspace(w->store, w->id, 0), key));
+    return txn_print(keyspace_hash(store_keyspace(w->store, w->id, 0), key));
 }
 
 // ---- who takes part
@@ -130,10 +132,10 @@ bool txn_add_print(struct txn *t, uint32_t worker, uint64_t print, bool exclusiv
     return true;
 }
 
-bool txn_add_key(struct worker *w, struct txn *t, uint32_t db, struct slice key, bool exclusive)
+bool txn_add_key(struct worker *w, struct txn *t, struct slice key, bool exclusive)
 {
     uint32_t worker = route_shard(&w->route, key) % w->server->worker_count;
-    return txn_add_print(t, worker, txn_print_of(w, db, key), exclusive);
+    return txn_add_print(t, worker, txn_print_of(w, key), exclusive);
 }
 
 // ---- the participant
@@ -245,7 +247,9 @@ void txn_serve_release(struct worker *w, const struct mesh_request *head)
 static void share_ready(struct worker *w, struct txn_share *s)
 {
     enum txn_outcome outcome = TXN_GOOD;
-    if (s->needs_room && w->options.maxmemory > 0 && !store_make_room(w->store, w->now_ms))
+    if (s->watcher != 0 && watched_settle(w, s->watcher))
+        outcome = TXN_CHANGED;
+    else if (s->needs_room && w->options.maxmemory > 0 && !store_make_room(w->store, w->now_ms))
         outcome = TXN_NO_ROOM;
     answer(w, s->from, s->cookie, s, outcome);
 }
@@ -394,10 +398,7 @@ void txn_release(struct worker *w, struct txn *t)
             share_release(w, (struct txn_share *)(uintptr_t)p->ticket);
             continue;
         }
-        struct mesh_request *head = mesh_append(&w->mesh, p->worker, MESH_REQUESTS, sizeof *head);
-        assert(head != NULL);
-        *head =
-            (struct mesh_request){ .cookie = p->ticket, .size = sizeof *head, .argc = 1, .shard = MESH_NO_SHARD, .command = MESH_RELEASE };
+        run_word(w, p->worker, MESH_RELEASE, p->ticket);
     }
 }
 

@@ -79,20 +79,21 @@ struct txn {
 int txns_init(struct txns *x) warn_unused;
 void txns_deinit(struct txns *x);
 
-// What the key is called in the intents of its worker. `hash`: keyspace_hash.
-static inline uint64_t txn_print(uint32_t db, uint64_t hash)
+// What the key is called in the intents of its worker, whatever the database: MOVE, COPY ... DB and SELECT between MULTI and EXEC need
+// no thought then, and two databases' keys of one name wait for each other at times. `hash`: keyspace_hash.
+static inline uint64_t txn_print(uint64_t hash)
 {
-    return (hash + db * UINT64_C(0x9e3779b97f4a7c15)) >> 1;
+    return hash >> 1;
 }
 // The same for a key of any worker.
-uint64_t txn_print_of(struct worker *w, uint32_t db, struct slice key);
+uint64_t txn_print_of(struct worker *w, struct slice key);
 
 void txn_init(struct txn *t, txn_granted_fn *granted);
 void txn_deinit(struct txn *t);
 // The participants, before it starts. False: out of memory.
 bool txn_add_worker(struct txn *t, uint32_t worker, bool exclusive) warn_unused;
 bool txn_add_print(struct txn *t, uint32_t worker, uint64_t print, bool exclusive) warn_unused;
-bool txn_add_key(struct worker *w, struct txn *t, uint32_t db, struct slice key, bool exclusive) warn_unused;
+bool txn_add_key(struct worker *w, struct txn *t, struct slice key, bool exclusive) warn_unused;
 
 // `granted` will be called when all participants have answered, in a later turn; t->outcome says what came of it. False: out of
 // memory, nothing was begun.

@@ -60,6 +60,8 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
     list_init(&w->slices);
     int result = txns_init(&w->txns);
     if (result == 0)
+        result = watches_init(&w->watches);
+    if (result == 0)
         result = mesh_init(&w->mesh, server->rings, id, server->worker_count);
     list_init(&w->monitors);
     buf_init(&w->lines, BUF_NO_LIMIT);
@@ -114,6 +116,7 @@ struct worker *worker_free(struct worker *w)
     if (w->id == 0)
         for (int i = 0; i < LOG_KINDS; i++)
             command_log_reset(&w->server->logs[i]);
+    watches_deinit(&w->watches);
     mesh_deinit(&w->mesh);
     fcnp_deinit(&w->native);
     options_deinit(&w->options);

@@ -15,6 +15,7 @@
 #include "engine/shard/options.h"
 #include "engine/shard/server.h"
 #include "engine/shard/stopwatch.h"
+#include "engine/shard/watched.h"
 #include "engine/store/store.h"
 #include "proto/fcnp.h"
 #include "reactor/reactor.h"
@@ -104,6 +105,12 @@ enum refusal {
     REFUSE_BARE_PREFIX,
     REFUSE_BARE_AMBIGUOUS,
     REFUSE_BARE_MISS, // no error: answered with null
+    // MULTI (multi.h)
+    REFUSE_QUEUED, // no error: it runs with EXEC
+    REFUSE_NO_MULTI,
+    REFUSE_MEMORY,
+    REFUSE_WATCH,
+    REFUSE_MULTI_FRAME,
 };
 
 // CLIENT PAUSE: requests wait until then. Each worker has its own copy.
@@ -157,6 +164,8 @@ struct worker {
     // Every turn.
     struct mesh mesh;
     struct txns txns;
+    struct watches watches;
+    uint64_t watcher;   // for whom the WATCH runs that is running
     struct list slices; // struct gather: their next slice is to be run
     struct worker_stats stats;
     struct command_stats *commands; // [command_count()]

@@ -31,6 +31,8 @@ struct store {
     struct prng prng;
     struct evict_pool pool;
     struct s3fifo s3fifo;
+    store_change_fn *on_change; // or NULL
+    void *change_context;
     uint32_t local_shards;
     struct keyspace **places; // [local shard][database]; store_swap exchanges the pointers
     struct keyspace *keyspaces;
@@ -40,6 +42,12 @@ struct store {
 static inline size_t store_keyspace_total(const struct store *s)
 {
     return (size_t)s->local_shards * s->options.databases;
+}
+
+static inline void store_changed(struct keyspace *ks, uint64_t hash, struct slice key)
+{
+    if (unlikely(ks->store->on_change != NULL))
+        ks->store->on_change(ks->store->change_context, ks, hash, key);
 }
 
 // Releases the slot with what it points to.

@@ -76,6 +76,7 @@ void keyspace_remove_spot(struct keyspace *ks, uint64_t hash, struct spot spot)
 {
     struct store *s = ks->store;
     uint32_t ref = spot.bucket->refs[spot.slot];
+    store_changed(ks, hash, entry_key(store_entry(s, ref)));
     int64_t deadline = entry_deadline(store_entry(s, ref));
     if (deadline != ENTRY_NO_DEADLINE) {
         ks->deadline_count--;
@@ -350,6 +351,7 @@ static struct entry *commit(struct keyspace *ks, struct change *c, uint32_t clas
         uint32_t budget = SWEEP_ASSIST;
         (void)deadline_sweep(&s->deadlines, &budget);
     }
+    store_changed(ks, c->hash, entry_key(e));
     if (c->old_ref != 0 && !in_place && !keep_old)
         store_release_entry(s, c->old_ref);
     return e;
@@ -439,6 +441,18 @@ static struct change change_of(struct keyspace *ks, struct entry *e)
     return c;
 }
 
+// For changes that have no hash at hand.
+static void tell(struct keyspace *ks, const struct entry *e)
+{
+    if (unlikely(ks->store->on_change != NULL))
+        store_changed(ks, keyspace_hash(ks, entry_key(e)), entry_key(e));
+}
+
+void keyspace_wrote(struct keyspace *ks, const struct entry *e, uint64_t hash)
+{
+    store_changed(ks, hash, entry_key(e));
+}
+
 // A large value stays on its pages: they change their length, the slot does not.
 static struct entry *resize_blob(struct keyspace *ks, struct entry *e, size_t len)
 {
@@ -452,6 +466,7 @@ static struct entry *resize_blob(struct keyspace *ks, struct entry *e, size_t le
     s->blob_bytes += b->cap - cap;
     if (unlikely(s3fifo_tracks(&s->s3fifo, e)))
         s3fifo_resized(s, e, (int64_t)(b->cap - cap));
+    tell(ks, e);
     return done ? e : NULL;
 }
 
@@ -494,6 +509,7 @@ static struct entry *resize_in_place(struct keyspace *ks, struct change *c, stru
         memmove(to, value.data, keep);
     memset(to + keep, 0, len - keep);
     entry_set_mark(e, mark);
+    store_changed(ks, c->hash, entry_key(e));
     return e;
 }
 
@@ -568,6 +584,7 @@ struct entry *keyspace_set_deadline(struct keyspace *ks, struct entry *e, int64_
         deadline_add(&s->deadlines, store_ref(s, e), deadline_ms);
     }
     entry_write_deadline(e, deadline_ms);
+    tell(ks, e);
     count_deadline(ks, old, deadline_ms);
     return e;
 }
@@ -595,6 +612,7 @@ void keyspace_remove(struct keyspace *ks, struct entry *e)
 
 void keyspace_clear(struct keyspace *ks)
 {
+    store_changed(ks, 0, slice_of(NULL, 0));
     ks->store->deadlines.live -= ks->deadline_count;
     ks->deadline_count = 0;
     ks->deadline_sum = 0;

@@ -208,6 +208,12 @@ void store_set_memory_max(struct store *s, uint64_t bytes)
     s->options.memory_max = bytes;
 }
 
+void store_listen(struct store *s, store_change_fn *fn, void *context)
+{
+    s->on_change = fn;
+    s->change_context = context;
+}
+
 void store_charge(struct store *s, int64_t bytes)
 {
     s->charged += bytes;

@@ -65,6 +65,12 @@ bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget);
 // When maintain wants to run next for deadlines (Unix ms), INT64_MAX = never.
 int64_t store_next_deadline(const struct store *s);
 
+// Told of every change of a key as it happens: its value or deadline was set, or it went, for whatever reason (also for its age, or for
+// room). The entry may be half made: only the key is to be looked at. A `key` without bytes (data NULL): the keyspace is about to be
+// cleared, all its keys are still there. One may listen at a time; nobody: NULL, and a change costs a branch.
+typedef void store_change_fn(void *context, struct keyspace *ks, uint64_t hash, struct slice key);
+void store_listen(struct store *s, store_change_fn *fn, void *context);
+
 struct store_memory {
     uint64_t reserved; // pages taken from the system
     uint64_t entries;  // bytes of slots in use
