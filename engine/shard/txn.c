@@ -221,6 +221,9 @@ void txn_serve_queue(struct worker *w, uint32_t from, const struct mesh_request 
         refuse(w, from, head->cookie);
         return;
     }
+    if (unlikely(order_of(w)->fault == TXN_FAULT_HALF))
+        for (uint32_t i = 0; i <= m->count; i++)
+            s->intents[i].mode = i == 0 ? INTENT_SOME_SHARED : INTENT_SHARED;
     s->number = m->number;
     s->cookie = head->cookie;
     s->watcher = m->watcher;
@@ -247,7 +250,7 @@ void txn_serve_release(struct worker *w, const struct mesh_request *head)
 static void share_ready(struct worker *w, struct txn_share *s)
 {
     enum txn_outcome outcome = TXN_GOOD;
-    if (s->watcher != 0 && watched_settle(w, s->watcher))
+    if (s->watcher != 0 && watched_settle(w, s->watcher) && order_of(w)->fault != TXN_FAULT_STALE_WATCH)
         outcome = TXN_CHANGED;
     else if (s->needs_room && w->options.maxmemory > 0 && !store_make_room(w->store, w->now_ms))
         outcome = TXN_NO_ROOM;

@@ -25,11 +25,19 @@ struct mesh_request;
 struct slice;
 struct worker;
 
+// The simulation plants them, to see that its checkers notice. No server has any.
+enum txn_fault {
+    TXN_FAULT_NONE,
+    TXN_FAULT_HALF,        // writers do not exclude each other: halves are seen
+    TXN_FAULT_STALE_WATCH, // what was watched has never changed
+};
+
 // What all workers share for it.
 struct txn_order {
     _Alignas(64) _Atomic uint32_t lock;
     uint64_t last;                      // number given; under the lock
     _Atomic uint64_t watermark;         // all up to it have been pushed
+    uint8_t fault;                      // enum txn_fault
     _Alignas(64) _Atomic uint64_t live; // shares that have not been released, on all workers
 };
 

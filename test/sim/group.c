@@ -78,11 +78,40 @@ static void set_all(struct client_sim *c, struct group *g, const char *name)
     e->high = 1;
 }
 
+static void say(struct client_sim *c, const char *name, const char *reply)
+{
+    struct slice word = slice_cstr(name);
+    struct expect *e = generate_words(c, &word, 1, EXPECT_TEXT);
+    snprintf(e->text, sizeof e->text, "%s", reply);
+}
+
+// The same by MULTI: a command for each key.
+static void transaction(struct client_sim *c, bool writes)
+{
+    struct group g;
+    char value[VALUE_LEN + 1];
+    make_value(c, value);
+    begin(c, &g, "");
+    say(c, "MULTI", "+OK\r\n");
+    for (uint32_t i = 0; i < GROUP; i++) {
+        struct slice words[] = { slice_cstr(writes ? "SET" : "GET"), slice_cstr(g.names[i]), slice_cstr(value) };
+        struct expect *e = generate_words(c, words, writes ? 3 : 2, EXPECT_TEXT);
+        snprintf(e->text, sizeof e->text, "+QUEUED\r\n");
+    }
+    struct slice exec = slice_cstr("EXEC");
+    if (writes)
+        say(c, "EXEC", "*5\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n");
+    else
+        generate_words(c, &exec, 1, EXPECT_GROUP);
+}
+
 void group_command(struct client_sim *c)
 {
     struct group g;
-    uint64_t kind = generate_draw(c, 100);
-    if (kind < 30) {
+    uint64_t kind = generate_draw(c, 120);
+    if (kind >= 100) {
+        transaction(c, kind >= 110);
+    } else if (kind < 30) {
         set_all(c, &g, "MSET");
     } else if (kind < 60) {
         begin(c, &g, "MGET");

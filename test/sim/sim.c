@@ -138,6 +138,7 @@ static void stop_requested(struct server *server)
 static void make_server(struct sim *s)
 {
     struct server *server = &s->server;
+    server->order.fault = s->options.fault;
     options_init(&server->options);
     server->options.databases = (int64_t)s->knobs.databases;
     server->options.maxmemory = s->knobs.maxmemory;

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/shard/txn.h"
 #include "reactor/clock.h"
 #include "test/sim/sim.h"
 
@@ -123,8 +124,8 @@ static enum outcome try_planted(const struct planted *p, uint64_t seed)
         if (bug == BUG_UNSEEDED)
             sim_run(&o, &second);
         bool noticed = first.failure[0] != '\0' || (bug == BUG_UNSEEDED && first.trace != second.trace);
-        bool struck =
-            first.bug_struck || bug == BUG_LOST_BYTE || bug == BUG_SLOW_CLOCK || bug == BUG_UNSEEDED || o.wrong_counter || first.lies > 0;
+        bool struck = first.bug_struck || bug == BUG_LOST_BYTE || bug == BUG_SLOW_CLOCK || bug == BUG_UNSEEDED || o.wrong_counter ||
+                      first.lies > 0 || o.fault != 0;
         _exit(noticed ? NOTICED : struck ? MISSED : NOT_STRUCK);
     }
     int status;
@@ -157,6 +158,9 @@ static void run_planted(void)
         planted(world_bug_name((enum world_bug)bug), (struct sim_options){ .bug = (enum world_bug)bug });
     planted("wrong-counter", (struct sim_options){ .wrong_counter = true });
     planted("lost-wake in a history", (struct sim_options){ .bug = BUG_LOST_WAKE, .history = true, .no_multi = options.no_multi });
+    planted("half-applied transaction", (struct sim_options){ .fault = TXN_FAULT_HALF });
+    planted("half-applied transaction in a history", (struct sim_options){ .fault = TXN_FAULT_HALF, .history = true });
+    planted("stale WATCH", (struct sim_options){ .fault = TXN_FAULT_STALE_WATCH, .history = true });
     for (int lie = LIE_NONE + 1; lie < LIE_COUNT; lie++)
         if (!options.no_multi || (lie != LIE_STALE_WATCH && lie != LIE_NOT_DISCARDED))
             planted(lie_name((enum lie)lie), (struct sim_options){ .lie = (enum lie)lie, .history = true, .no_multi = options.no_multi });
