@@ -39,7 +39,8 @@ def run(target, seconds):
 
 def main():
     build, seconds, names = os.path.abspath(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    targets = sorted(t for t in glob.glob(os.path.join(build, "test", "fuzz", "fuzz-*")) if os.path.isfile(t) and os.access(t, os.X_OK))
+    found = glob.glob(os.path.join(build, "test", "fuzz", "fuzz-*")) + glob.glob(os.path.join(build, "subprojects", "*", "fuzz", "fuzz-*"))
+    targets = sorted(t for t in found if os.path.isfile(t) and os.access(t, os.X_OK))
     targets = [t for t in targets if not names or os.path.basename(t)[len("fuzz-") :] in names]
     passed = failed = 0
     with concurrent.futures.ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
