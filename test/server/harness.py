@@ -275,8 +275,8 @@ class Server:
     """A running server with a directory of its own. `prefix` is put before the command (prlimit, setpriv, ...), `file` is the
     text of a configuration file, `start` runs in the child before the command."""
 
-    def __init__(self, config, *args, prefix=(), wait=True, env=None, file=None, start=None):
-        self.config, self.port = config, free_port()
+    def __init__(self, config, *args, prefix=(), wait=True, env=None, file=None, start=None, port=None):
+        self.config, self.port = config, port or free_port()
         self.folder = tempfile.mkdtemp(prefix="skerry-test-")
         os.chmod(self.folder, 0o777)
         self.log_path = os.path.join(self.folder, "output")

@@ -320,6 +320,11 @@ static void scan(struct lane *lane, int64_t now)
             return;
         }
         int header = skc_wire_frame(frame, length, &frame_length, &why);
+        if (header < 0 && frame[0] == '-' && memchr(frame, '\r', length) != NULL) { // who refuses everybody does it in RESP
+            size_t words = (size_t)((const unsigned char *)memchr(frame, '\r', length) - frame) - 1;
+            skc_refuse(lane, SKERRY_CLIENT_SERVER, (struct skerry_client_bytes){ frame + 1, words }, now);
+            return;
+        }
         if (header < 0) {
             skc_lane_lost(lane, SKERRY_CLIENT_PROTOCOL, 0, why, now);
             return;

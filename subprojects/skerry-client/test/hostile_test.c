@@ -425,6 +425,22 @@ static void a_refused_password_ends_what_waits_for_it(void)
     }
 }
 
+static void a_refusal_in_resp_is_passed_on(void)
+{
+    static const char error[] = "-ERR max number of clients reached\r\n";
+    struct script script = { (const unsigned char *)error, sizeof error - 1 };
+    for (int mode = SKERRY_CLIENT_AUTO; mode <= SKERRY_CLIENT_FANOUT; mode++) {
+        struct fake fake;
+        fake_start(&fake, say_and_close, &script, sizeof error - 1);
+        struct skerry_client *client = client_of(&fake, AUTO(.mode = mode, .request_timeout_ms = LONG_MS));
+        struct skerry_client_bytes value;
+        CHECK_EQUAL(skerry_client_get(client, "alpha", 5, &value), SKERRY_CLIENT_SERVER);
+        CHECK(strstr(skerry_client_error(client), "ERR max number of clients reached") != NULL);
+        skerry_client_free(client);
+        fake_stop(&fake);
+    }
+}
+
 static void silence_before_hello_is_unreachable(void)
 {
     struct fake fake;
@@ -478,6 +494,7 @@ int main(int argc, char **argv)
         CLAIM(a_malformed_hello_ends_with_protocol),
         CLAIM(a_server_without_hello_is_used_by_its_one_port),
         CLAIM(a_refused_password_ends_what_waits_for_it),
+        CLAIM(a_refusal_in_resp_is_passed_on),
         CLAIM(silence_before_hello_is_unreachable),
         CLAIM(no_descriptor_is_left_over),
     };
