@@ -379,8 +379,12 @@ int skerry_client_connect(struct skerry_client *c)
     uint64_t rounds = lane->rounds;
     lane->try_at = 0;
     c->connecting = true;
-    while (lane->rounds == rounds && (c->discovers ? skc_discovery_needed(c) : lane->state != LANE_READY))
+    for (;;) {
+        skc_lane_drive(lane, skc_now()); // a unix socket is connected at once
+        if (lane->rounds != rounds || (c->discovers ? !skc_discovery_needed(c) : lane->state == LANE_READY))
+            break;
         skc_pump(c, NEVER);
+    }
     c->connecting = false;
     if (lane->rounds == rounds)
         return SKERRY_CLIENT_OK;
