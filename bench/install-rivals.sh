@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs the servers that bench/compare.py measures beside skerry: valkey-server 8.0 (Debian 12 has it in backports only),
-# redis-server, memcached. Debian only; needs root. The backports entry is derived from the apt sources that the system
+# redis-server, memcached; and the libraries that bench/embed/run.py measures. Debian only; needs root. The backports entry is derived from the apt sources that the system
 # already has, so a local mirror stays a local mirror. Services that come with the packages are not started.
 set -eu
 
@@ -65,7 +65,7 @@ for package in valkey-server redis-server memcached; do
     dpkg -s "$package" >/dev/null 2>&1 || new="$new $package"
 done
 # Not the default release's suite: ask for backports only where that is the only origin.
-DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valkey-server redis-server memcached
+DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valkey-server redis-server memcached libcuckoo-dev libtbb-dev g++
 # Only what this script brought is kept from starting at the next boot.
 if command -v systemctl >/dev/null 2>&1; then
     for package in $new; do
