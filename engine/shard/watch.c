@@ -3,11 +3,15 @@
 
 #include "engine/shard/command_log.h"
 #include "engine/shard/monitor.h"
+#include "engine/shard/multi.h"
 #include "reactor/ticks.h"
 
-static bool must_wait(const struct worker *w, const struct command *command)
+static bool must_wait(const struct worker *w, const struct conn *c, const struct command *command)
 {
-    return w->pause.until_ms != 0 && (w->pause.all || (command->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0);
+    uint32_t flags = command->flags;
+    if (command->run == cmd_exec && c->multi != NULL)
+        flags |= c->multi->flags;
+    return w->pause.until_ms != 0 && (w->pause.all || (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0);
 }
 
 static void note_large(struct conn *c, const struct item *item)
@@ -26,7 +30,7 @@ bool watch_request(struct conn *c, const struct item *item)
     struct worker *w = c->worker;
     if (item->refusal != REFUSE_NOT)
         return true;
-    if (must_wait(w, item->command)) {
+    if (must_wait(w, c, item->command)) {
         c->held = true;
         return false;
     }
