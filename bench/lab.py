@@ -15,6 +15,7 @@ import collections
 import csv
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -202,6 +203,7 @@ def experiment(options):
 
 def main():
     options = parse_options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("lab.py: ended by SIGTERM"))
     folder = pathlib.Path(options.results)
     if options.source:
         notes, rows = read_csv(options.source)

@@ -3,6 +3,7 @@
 alternatives are compared within seconds and idle ones take nothing."""
 
 import contextlib
+import ctypes
 import os
 import re
 import signal
@@ -12,6 +13,9 @@ import tempfile
 import time
 
 from . import plan
+
+
+PR_SET_PDEATHSIG = 1
 
 
 class Failed(Exception):
@@ -104,6 +108,13 @@ class Rival(Subject):
         self.pid = pid if local and os.path.exists(f"/proc/{pid}/task") else 0
 
 
+def become_server(core):
+    """In the child. It ends when the laboratory does, however that ends: a busy-polling orphan would take a core for good."""
+    if core:
+        os.sched_setaffinity(0, core)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Own(Subject):
     """A skerryd or skerry-echo that we start, pin and end."""
 
@@ -111,8 +122,8 @@ class Own(Subject):
         self.name, self.host, self.port = name, "127.0.0.1", port
         # Appended to by the server and read through another descriptor: with a shared one reading would move where it writes.
         self.log = tempfile.NamedTemporaryFile(mode="ab")
-        pin = (lambda: os.sched_setaffinity(0, core)) if core else None
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, preexec_fn=pin)
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        preexec_fn=lambda: become_server(core))
         self.pid = self.process.pid
         try:
             self.wait_until_ready()

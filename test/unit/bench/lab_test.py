@@ -7,9 +7,11 @@ import html.parser
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -193,6 +195,41 @@ def the_smallest_matrix_runs_from_end_to_end():
         browser_opens(folder / "tiny.html", pictures)
 
 
+def its_servers_end_with_it_however_it_ends():
+    """Busy-polling and stopped ones too."""
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        with tempfile.TemporaryDirectory() as folder:
+            process = subprocess.Popen([sys.executable, str(ROOT / "bench/lab.py"), "--build", BUILD, "--results", folder, "--no-perf", "--quick",
+                                        "--subjects", "uring busy,epoll,epoll busy", "--port", "20600"], stdout=subprocess.PIPE, text=True)
+            deadline = time.monotonic() + 60
+            while len(children_of(process.pid)) < 3 and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.02)
+            found = children_of(process.pid)
+            assert len(found) >= 3, found
+            process.send_signal(number)
+            process.communicate(timeout=120)
+            while any(map(runs, found)) and time.monotonic() < deadline + 60:
+                time.sleep(0.02)
+            assert not any(map(runs, found)), (number, found)
+
+
+def stat_of(pid):
+    """State and parent; None when it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[:2]
+    except OSError:
+        return None
+
+
+def children_of(pid):
+    return [p.name for p in pathlib.Path("/proc").iterdir() if p.name.isdigit() and (stat_of(p.name) or ["", ""])[1] == str(pid)]
+
+
+def runs(pid):
+    found = stat_of(pid)
+    return found is not None and found[0] not in "ZX"
+
+
 def what_cannot_be_measured_is_refused():
     with tempfile.TemporaryDirectory() as folder:
         for arguments, reason in ((["--subjects", "iocp"], "unknown: iocp"), (["--protocols", "http"], "unknown: http"),
@@ -206,7 +243,7 @@ def what_cannot_be_measured_is_refused():
 TESTS = [a_verdict_follows_median_and_spread, ratios_are_taken_within_a_repetition, rates_count_only_where_the_server_was_the_limit,
          latency_counts_only_where_the_rate_was_kept, the_page_says_what_the_verdicts_are, hostile_names_stay_text, numbers_are_short,
          a_plan_can_be_narrowed_and_holds_no_impossible_load, counters_are_read, the_smallest_matrix_runs_from_end_to_end,
-         what_cannot_be_measured_is_refused]
+         its_servers_end_with_it_however_it_ends, what_cannot_be_measured_is_refused]
 
 
 def main():
