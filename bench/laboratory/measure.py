@@ -82,12 +82,14 @@ class Bench:
                                    stderr=subprocess.PIPE, text=True)
         counted, hardware = {}, {}
         try:
-            if process.stderr.readline() == "measuring\n":
+            said = process.stderr.readline()
+            if said == "measuring\n":
                 if not self.options.requests:
                     subject.mark(load)
                 if self.perf and self.perf.hardware and subject.pid and not self.options.requests:
                     hardware = self.perf.of(subject.pid, "cycles,instructions", seconds * 0.8)
-                if process.stderr.readline() == "measured\n":
+                said = process.stderr.readline()
+                if said == "measured\n":
                     counted = subject.counters(load)
             out, err = process.communicate(timeout=seconds + 120)
         except BaseException:
@@ -95,7 +97,7 @@ class Bench:
             process.communicate()
             raise
         if process.returncode != 0:
-            raise Failed(f"{subject.name}: {err.strip() or f'skerry-bench ended with {process.returncode}'}")
+            raise Failed(f"{subject.name}: {(said + err).strip() or f'skerry-bench ended with {process.returncode}'}")
         return row_of(json.loads(out), counted, hardware, seconds * 0.8)
 
     def traced_syscalls(self, subject, load, seconds):

@@ -126,6 +126,10 @@ def counters_are_read():
     assert measure.perf_values(perf) == {"cycles": 1234.0, "raw_syscalls": 99.0}
 
 
+TINY = ["--subjects", "epoll", "--pipelines", "1", "--sizes", "64", "--connections", "1", "--rates", "0", "--protocols", "resp",
+        "--repetitions", "1", "--requests", "10", "--port", "20800"]
+
+
 def lab(folder, *arguments):
     return subprocess.run([sys.executable, str(ROOT / "bench/lab.py"), "--build", BUILD, "--results", str(folder), "--name", "tiny",
                            "--no-perf", *arguments], capture_output=True, text=True, timeout=300, check=False)
@@ -234,7 +238,8 @@ def what_cannot_be_measured_is_refused():
     with tempfile.TemporaryDirectory() as folder:
         for arguments, reason in ((["--subjects", "iocp"], "unknown: iocp"), (["--protocols", "http"], "unknown: http"),
                                   (["--quick", "--sizes", "77"], "no load is left"), (["--rival", "x"], "not NAME=HOST:PORT"),
-                                  (["--rival", "x=127.0.0.1:1"], "x at 127.0.0.1:1"), (["--build", "/nowhere"], "build first")):
+                                  (["--rival", "x=127.0.0.1:1"], "x at 127.0.0.1:1"),
+                                  (TINY + ["--mix", "hset"], "unknown operation 'hset'"), (["--build", "/nowhere"], "build first")):
             done = lab(folder, *arguments)
             assert done.returncode == 1 and reason in done.stderr, (arguments, done)
         assert not list(pathlib.Path(folder).iterdir())
