@@ -4,7 +4,7 @@
 #   tools/test.sh                 all stages
 #   tools/test.sh --quick         without sanitizers and fuzzing
 #   tools/test.sh --only NAME     one stage (or several, separated by commas)
-# Stages: gcc clang check sim server compat asan tsan fuzz
+# Stages: gcc clang check model sim server compat asan tsan fuzz
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS
@@ -131,6 +131,10 @@ stage_check() {
     build build-clang clang --buildtype=release -Dwerror=true && run_suites build-clang 1 check
 }
 
+stage_model() {
+    timeout -k 10 300 python3 test/model/run.py
+}
+
 stage_sim() {
     build build gcc --buildtype=release -Db_lto=true -Dwerror=true && run_suites build 1 sim
 }
@@ -166,7 +170,7 @@ if ! sh tools/install-deps.sh test; then
     echo "0 passed, 1 failed"
     exit 1
 fi
-for name in gcc clang check sim server compat asan tsan fuzz; do
+for name in gcc clang check model sim server compat asan tsan fuzz; do
     stage "$name"
 done
 echo "logs are in build-logs/; all took $SECONDS s"

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "base/relax.h"
 #include "engine/shard/worker.h"
 
 #define POOL_MAX 64 // blocks kept per worker; more go back to the heap
@@ -235,7 +236,10 @@ uint64_t mesh_collect(struct mesh *m, uint32_t word)
 {
     if (atomic_load_explicit(&m->inbox[word], memory_order_relaxed) == 0)
         return 0;
-    return atomic_exchange_explicit(&m->inbox[word], 0, memory_order_seq_cst);
+    uint64_t peers = atomic_exchange_explicit(&m->inbox[word], 0, memory_order_seq_cst);
+    // A sender that still saw its bit does not set it again: the rings are looked at after the bits are gone (test/model/wake.pml).
+    fence_behind_rmw();
+    return peers;
 }
 
 void mesh_remind(struct mesh *m, uint32_t peer)
