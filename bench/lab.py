@@ -40,7 +40,7 @@ def parse_options():
     p.add_argument("--name", default="lab", help="of the result files")
     p.add_argument("--quick", action="store_true", help="one factor at a time around 64 bytes, 50 connections, RESP; stops before ten minutes")
     p.add_argument("--repetitions", type=int, help="of the whole plan (5)")
-    p.add_argument("--duration", type=float, help="seconds of a closed-loop window (quick: 0.6, else 3)")
+    p.add_argument("--duration", type=float, help="seconds of a closed-loop window (quick: 0.5, else 3)")
     p.add_argument("--rate-duration", type=float, help="seconds of a window at a fixed rate (quick: 1.2, else 5)")
     p.add_argument("--requests", type=int, help="windows of so many requests instead of a time, for trying things out")
     p.add_argument("--warmup", type=float, help="seconds of load before each window (quick: 0.15, else 0.5)")
@@ -64,7 +64,7 @@ def parse_options():
     options = p.parse_args()
     quick = options.quick
     options.repetitions = options.repetitions or 5
-    options.duration = options.duration or (0.6 if quick else 3.0)
+    options.duration = options.duration or (0.5 if quick else 3.0)
     options.rate_duration = options.rate_duration or (1.2 if quick else 5.0)
     options.warmup = options.warmup if options.warmup is not None else (0.15 if quick else 0.5)
     options.minutes = options.minutes or (QUICK_MINUTES if quick else None)

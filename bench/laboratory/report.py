@@ -65,6 +65,10 @@ def window_text(options):
     return f"{options.duration:g} s closed loop, {options.rate_duration:g} s at fixed rates"
 
 
+def shortened(failures, most=8):
+    return failures[:most] + ([f"and {len(failures) - most} more"] if len(failures) > most else [])
+
+
 def notes(options, server_cores, client_cores, run, missing):
     """(name, text) pairs that say under which circumstances the rows came to be."""
     perf = run.bench.perf
@@ -80,7 +84,7 @@ def notes(options, server_cores, client_cores, run, missing):
             ("windows", f"{counted} repetition{'s' if counted != 1 else ''}; {window_text(options)}, each after {options.warmup:g} s of load"),
             ("load", f"{options.mix} over keys that take at most {plan.DATA_BYTES >> 20} MiB; 1 client thread"),
             ("hardware counters", "yes" if perf and perf.hardware else "none on this machine"),
-            ] + [("left out", text) for text in missing] + [("failed", text) for text in run.failures]
+            ] + [("left out", text) for text in missing] + [("failed", text) for text in shortened(run.failures)]
 
 
 # ---- parts of the page
@@ -142,7 +146,7 @@ def verdicts(table):
     parts = ["<h2>Where io_uring wins, ties and loses against epoll</h2>",
              paragraph("Ratios are epoll's value divided by io_uring's where less is better (CPU time, latency), and the reverse for requests "
                        "per second: above 1 io_uring is better. Each ratio is taken between windows of the same repetition, seconds apart. "
-                       "io_uring wins when the median is at least the threshold above 1 and the middle half of the ratios lies above 1; loses "
+                       "io_uring wins when the median is at least the threshold above 1 and the middle half of the ratios (of fewer than five: all) lies above 1; loses "
                        "likewise below; ties when the median is within the threshold and the middle half within twice of it. Thresholds: "
                        f"{THRESHOLDS['cpu_us']:.0%} for CPU time, {THRESHOLDS['requests_per_second']:.0%} for requests per second, "
                        f"{THRESHOLDS['p99_us']:.0%} for latency. Requests per second are judged only where both servers used at least "

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From rows to statements. A statement rests on the ratios of windows of the same repetition, which lie seconds apart: their
-median and their quartiles.
+median and their middle half. Fewer than five have no middle half to speak of: all of them count then.
 
-    wins        median beyond the threshold, and the whole middle half of the ratios on that side of 1
+    wins        median beyond the threshold, and the whole middle half on that side of 1
     loses       the same on the other side
     ties        median within the threshold, the middle half within twice the threshold
     undecided   anything else: the spread is larger than what there is to tell; or fewer than three repetitions
@@ -14,6 +14,7 @@ import statistics
 from .plan import Load
 
 REPETITIONS_MIN = 3
+QUARTILES_MIN = 5
 # By how much a median must differ from 1. Latency's tail and rates move more than CPU time from one run to the next.
 THRESHOLDS = {"cpu_us": 0.03, "requests_per_second": 0.05, "p99_us": 0.10}
 WINS, TIES, LOSES, UNDECIDED = "wins", "ties", "loses", "undecided"
@@ -46,8 +47,8 @@ def spread(values):
     values = [v for v in values if v is not None]
     if not values:
         return None
-    if len(values) == 1:
-        return Spread(values[0], values[0], values[0], 1)
+    if len(values) < QUARTILES_MIN:
+        return Spread(statistics.median(values), min(values), max(values), len(values))
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
     return Spread(statistics.median(values), low, high, len(values))
 

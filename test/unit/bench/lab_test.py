@@ -52,7 +52,8 @@ def a_verdict_follows_median_and_spread():
     for uring, epoll, want in (([1.0] * 5, [1.1] * 5, "wins"), ([1.1] * 5, [1.0] * 5, "loses"), ([1.0] * 5, [1.01] * 5, "ties"),
                                ([1.0] * 5, [0.99] * 5, "ties"), ([1.0] * 5, [0.5, 0.9, 1.1, 1.6, 1.7], "undecided"),
                                ([1.0] * 5, [0.8, 0.9, 1.0, 1.1, 1.2], "undecided"), ([1.0] * 2, [2.0] * 2, "undecided"),
-                               ([1.0] * 5, [0.9, 1.1, 1.1, 1.1, 1.2], "wins")):
+                               ([1.0] * 5, [0.9, 1.1, 1.1, 1.1, 1.2], "wins"), ([1.0] * 4, [0.9, 1.1, 1.1, 1.1], "undecided"),
+                               ([1.0] * 4, [1.01, 1.1, 1.1, 1.2], "wins")):
         assert verdict_of("cpu_us", uring, epoll) == [want], (uring, epoll, want)
 
 
