@@ -13,9 +13,10 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 WORK = os.path.join(ROOT, "build-compat")
-sys.path.insert(0, os.path.join(ROOT, "test", "server"))
+sys.path[:0] = [os.path.join(ROOT, "test", "server"), os.path.join(ROOT, "test")]
 
 import harness
+import test_fcnp_direct
 
 passed = failed = 0
 
@@ -48,6 +49,28 @@ def redis_py(server):
     if run([python, "-c", "import redis"]).returncode != 0:
         prepare([python, "-m", "pip", "install", "-q", "redis>=5.0,<9"], "redis-py could not be installed")
     return [[python, os.path.join(HERE, "redis_py.py"), str(server.port), protocol] for protocol in "23"]
+
+
+def skerry_client_py(server):
+    """Our own package, built from the tree: against this server, and against one with direct ports and a password."""
+    if server.config.stand_in:
+        raise Missing("speaks FCNP")
+    python = os.path.join(WORK, "venv", "bin", "python")
+    package = os.path.join(ROOT, "subprojects", "skerry-client", "python")
+    if not hasattr(skerry_client_py, "built"):  # once a run: an older one may lie there
+        if not os.path.exists(python):
+            prepare([sys.executable, "-m", "venv", os.path.join(WORK, "venv")], "no virtual environment")
+        prepare([python, "-m", "pip", "install", "-q", "cffi>=1.15", "setuptools>=61", "wheel"], "cffi could not be installed")
+        done = run([python, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--force-reinstall", package], 240)
+        skerry_client_py.built = done.returncode == 0
+        claim("pip installs the client's Python package", skerry_client_py.built, done.stdout)
+    if not skerry_client_py.built:
+        return []
+    program = [python, os.path.join(package, "tests", "test_skerry_client.py")]
+    with test_fcnp_direct.start(server.config, "--requirepass", "secret") as direct:
+        done = run(program + [f"127.0.0.1:{direct.port}", "direct", str(direct.config.shards), "1", "secret"])
+        count_last_line(f"skerry_client_py direct [{direct.config}]", done.stdout, done.returncode)
+    return [program + [f"127.0.0.1:{server.port}", "auto", str(server.config.shards), "0"]]
 
 
 def go_redis(server):
@@ -137,7 +160,7 @@ def main():
     else:
         configs = [harness.Config(os.path.abspath(options.build), io, 2, 8) for io in ("uring", "epoll")]
     for config in configs:
-        for part in (redis_cli, benchmark("redis-benchmark"), benchmark("valkey-benchmark"), hiredis, redis_py, go_redis, node):
+        for part in (redis_cli, benchmark("redis-benchmark"), benchmark("valkey-benchmark"), hiredis, redis_py, skerry_client_py, go_redis, node):
             name = f"{part.__name__} [{config}]"
             if options.k not in name:
                 continue
