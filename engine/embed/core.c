@@ -119,3 +119,16 @@ struct skerry *handle_new(struct core *c, uint32_t worker, uint32_t workers, boo
         s->shards[i] = &c->shards[i];
     return s;
 }
+
+struct place core_place(const struct core *c, struct slice key)
+{
+    struct place p = { 0 };
+    uint64_t h = 0;
+    bool by_session = c->route.mode == ROUTE_SESSION_PREFIX && c->route.shards > 1;
+    if (c->public_hash || (c->route.shards > 1 && !by_session))
+        h = hash_route(key);
+    if (c->route.shards > 1)
+        p.shard = route_shard_of_hash(&c->route, unlikely(by_session) ? hash_route(route_session_prefix(key)) : h);
+    p.hash = c->public_hash ? route_mix(h) : hash_keyed(&c->secret, key);
+    return p;
+}

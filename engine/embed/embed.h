@@ -152,17 +152,14 @@ struct place {
 
 // Route and index share one hash where they can: XXH3 is computed at most once, and not at all where there is one shard and the
 // index's hash is keyed.
-static inline struct place core_place(const struct core *c, struct slice key)
+struct place core_place(const struct core *c, struct slice key);
+
+// The same as part of the caller.
+static inline __attribute__((__always_inline__)) struct place core_place_here(const struct core *c, struct slice key)
 {
-    struct place p = { 0 };
-    uint64_t h = 0;
-    bool by_session = c->route.mode == ROUTE_SESSION_PREFIX && c->route.shards > 1;
-    if (c->public_hash || (c->route.shards > 1 && !by_session))
-        h = hash_route(key);
-    if (c->route.shards > 1)
-        p.shard = route_shard_of_hash(&c->route, unlikely(by_session) ? hash_route(route_session_prefix(key)) : h);
-    p.hash = c->public_hash ? route_mix(h) : hash_keyed(&c->secret, key);
-    return p;
+    if (likely(c->route.shards == 1))
+        return (struct place){ .hash = c->public_hash ? route_mix(hash_route(key)) : hash_keyed(&c->secret, key) };
+    return core_place(c, key);
 }
 
 static inline struct place place_prepared(const struct skerry_prepared *key)

@@ -135,7 +135,7 @@ void lanes_add(struct lanes *l, struct slice key, const struct skerry_prepared *
     if (prepared != NULL)
         l->places[lane] = place_prepared(prepared);
     else if (likely(!l->too_long[lane]))
-        l->places[lane] = core_place(l->store->core, key);
+        l->places[lane] = core_place_here(l->store->core, key);
     if (l->count == LANES_MAX)
         lanes_flush(l);
 }

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "engine/embed/embed.h"
+#include "engine/store/find.h"
 
 enum skerry_status point_set(const struct core *c, struct shard *sh, struct slice key, uint64_t hash, struct slice value, int64_t ttl_ms);
 enum skerry_status point_delete(const struct core *c, struct shard *sh, struct slice key, uint64_t hash);
@@ -24,7 +25,7 @@ static inline struct entry *point_find(struct core *c, struct keyspace *ks, stru
     return keyspace_find_at(ks, key, hash, &c->clock.clock);
 }
 
-static inline enum skerry_status point_copy(struct slice value, void *buffer, size_t capacity, size_t *len)
+static always_inline enum skerry_status point_copy(struct slice value, void *buffer, size_t capacity, size_t *len)
 {
     *len = value.len;
     if (unlikely(value.len > capacity))
@@ -33,10 +34,10 @@ static inline enum skerry_status point_copy(struct slice value, void *buffer, si
     return SKERRY_OK;
 }
 
-static inline enum skerry_status point_get(struct core *c, struct shard *sh, struct slice key, uint64_t hash, void *buffer, size_t capacity,
-                                           size_t *len)
+static always_inline enum skerry_status point_get(struct core *c, struct shard *sh, struct slice key, uint64_t hash, void *buffer,
+                                                  size_t capacity, size_t *len)
 {
-    const struct entry *e = point_find(c, sh->keys, key, hash);
+    const struct entry *e = keyspace_find_here(sh->keys, key, hash, &c->clock.clock);
     if (e == NULL)
         return SKERRY_NOT_FOUND;
     return point_copy(entry_value(e), buffer, capacity, len);

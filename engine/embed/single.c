@@ -2,11 +2,14 @@
 // The public functions for single keys: route, enter the shard, run, leave.
 #include "engine/embed/point.h"
 
-#define ENTER(key_data, key_length)                                                                                                        \
+#define ENTER(key_data, key_length)      ENTER_BY(core_place, key_data, key_length)
+#define ENTER_HERE(key_data, key_length) ENTER_BY(core_place_here, key_data, key_length)
+
+#define ENTER_BY(place_of, key_data, key_length)                                                                                           \
     if (unlikely((key_length) > SKERRY_KEY_MAX))                                                                                           \
         return SKERRY_TOO_LONG;                                                                                                            \
     struct slice k = slice_of(key_data, key_length);                                                                                       \
-    struct place p = core_place(s->core, k);                                                                                               \
+    struct place p = place_of(s->core, k);                                                                                                 \
     enum skerry_status status;                                                                                                             \
     struct shard *sh = shard_enter(s, p.shard, &status);                                                                                   \
     if (unlikely(sh == NULL))                                                                                                              \
@@ -19,7 +22,7 @@
 
 enum skerry_status skerry_get(struct skerry *s, const void *key, size_t key_len, void *buffer, size_t capacity, size_t *len)
 {
-    ENTER(key, key_len);
+    ENTER_HERE(key, key_len);
     LEAVE(point_get(s->core, sh, k, p.hash, buffer, capacity, len));
 }
 
@@ -27,7 +30,7 @@ enum skerry_status skerry_set(struct skerry *s, const void *key, size_t key_len,
 {
     if (unlikely(value_len > SKERRY_VALUE_MAX))
         return SKERRY_TOO_LONG;
-    ENTER(key, key_len);
+    ENTER_HERE(key, key_len);
     LEAVE(point_set(s->core, sh, k, p.hash, slice_of(value, value_len), ttl_ms));
 }
 

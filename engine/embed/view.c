@@ -100,7 +100,7 @@ enum skerry_status skerry_get_view(struct skerry *s, const void *key, size_t key
     if (unlikely(key_len > SKERRY_KEY_MAX))
         return SKERRY_TOO_LONG;
     struct slice k = slice_of(key, key_len);
-    return get_view(s, k, core_place(s->core, k), view);
+    return get_view(s, k, core_place_here(s->core, k), view);
 }
 
 enum skerry_status skerry_get_view_prepared(struct skerry *s, const struct skerry_prepared *key, struct skerry_view *view)
