@@ -110,7 +110,7 @@ static void print_step(const struct history *h, const struct step *s, FILE *to, 
     else if (s->action == ACTION_READ || s->action == ACTION_WRITE || s->action == ACTION_APPEND || s->action == ACTION_EXISTS ||
              (s->action == ACTION_ADD && s->value != 0))
         fprintf(to, " %" PRIu64, s->value);
-    if (s->action == ACTION_APPEND && s->count != 0)
+    if ((s->action == ACTION_APPEND || s->action == ACTION_EXISTS) && s->count != 0)
         fprintf(to, " %u", s->count);
 }
 

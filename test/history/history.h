@@ -12,7 +12,8 @@
 //
 //   w KEY VALUE    wrote; 0: removed           a KEY TOKEN POSITION   appended as the POSITIONth token, from 1 (left out: unknown)
 //   r KEY VALUE    found; 0: nothing           l KEY TOKEN,TOKEN,...  found the list; "-": empty
-//   e KEY 0|1      missing, there              i KEY SUM              added one, which made SUM (left out: unknown)
+//   e KEY 0|1 N    missing, there              i KEY SUM              added one, which made SUM (left out: unknown)
+//                  without a reply: if so, the next N steps happen, else they don't
 //   x KEY          WATCH says that a command of another connection changed it, or another key so marked, meanwhile
 //
 // A key's first letter says which promise is checked (docs/CHECKING.md): r registers whose values are unique per key, t registers that
@@ -35,7 +36,7 @@ enum action { ACTION_READ, ACTION_WRITE, ACTION_APPEND, ACTION_LIST, ACTION_ADD,
 struct step {
     uint32_t key;
     uint8_t action;
-    uint32_t count;     // APPEND: position, 0 = not known; LIST: tokens
+    uint32_t count;     // APPEND: position, 0 = not known; LIST: tokens; EXISTS: the steps that depend on it
     uint64_t value;     // of READ, WRITE, EXISTS; APPEND: the token; ADD: the sum, 0 = not known
     uint64_t tokens_at; // LIST: in history.tokens
 };

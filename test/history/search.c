@@ -102,8 +102,13 @@ static bool happens(const struct search *s, const struct operation *o, struct co
         if (!is_small(s->h, step->key))
             continue;
         uint64_t *value = &c->values[s->place[step->key]];
+        if (step->action == ACTION_EXISTS && (*value != 0) != (step->value != 0)) {
+            if (o->returned != HISTORY_NEVER)
+                return false;
+            k += step->count; // a condition
+            continue;
+        }
         if ((step->action == ACTION_READ && *value != step->value) ||
-            (step->action == ACTION_EXISTS && (*value != 0) != (step->value != 0)) ||
             (step->action == ACTION_ADD && step->value != 0 && *value + 1 != step->value))
             return false;
         if (step->action == ACTION_WRITE)

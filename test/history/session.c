@@ -172,9 +172,12 @@ static void record(struct session *s, struct demand *q, uint64_t returned)
 {
     struct operation op = { .process = s->process, .invoke = q->invoke, .returned = returned, .name = q->name };
     uint32_t count = 0;
-    for (uint32_t i = 0; i < q->step_count; i++)
+    for (uint32_t i = 0; i < q->step_count; i++) {
+        if (q->steps[i].action == ACTION_EXISTS && returned != HISTORY_NEVER)
+            q->steps[i].count = 0; // it was so
         if (q->steps[i].action != NO_ACTION)
             q->steps[count++] = q->steps[i];
+    }
     if (count > 0 && !q->silent)
         history_add(&s->workload->history, &op, q->steps, count);
 }

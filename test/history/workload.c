@@ -130,6 +130,13 @@ static void step(struct maker *m, enum action action, uint32_t key, uint64_t val
     q->commands[q->command_count - 1].count++;
 }
 
+// The next `count` steps of the command happen only if the key is there, or missing.
+static void condition(struct maker *m, uint32_t key, bool exists, uint32_t count)
+{
+    step(m, ACTION_EXISTS, key, exists);
+    m->q->steps[m->q->step_count - 1].count = count;
+}
+
 static bool lies(struct maker *m, enum lie lie)
 {
     bool now = lie != LIE_NONE && m->w->options.lie == lie && below(m, 20) == 0;
@@ -225,7 +232,7 @@ static void make_flagged(struct maker *m, const char *name, uint32_t key, bool e
     command(m, WANT_FLAG, 2);
     text(m, "%s", name);
     key_text(m, key);
-    step(m, ACTION_EXISTS, key, exists);
+    condition(m, key, exists, removes);
     if (removes)
         step(m, ACTION_WRITE, key, 0);
 }
@@ -237,7 +244,7 @@ static void make_setnx(struct maker *m, uint32_t key)
     text(m, "SETNX");
     key_text(m, key);
     value_text(m, value);
-    step(m, ACTION_EXISTS, key, 0);
+    condition(m, key, false, 1);
     step(m, ACTION_WRITE, key, value);
 }
 
@@ -343,8 +350,8 @@ static void ask_msetnx(struct maker *m, uint32_t group)
     value_text(m, one);
     key_text(m, keys[1]);
     value_text(m, two);
-    step(m, ACTION_EXISTS, keys[0], 0);
-    step(m, ACTION_EXISTS, keys[1], 0);
+    condition(m, keys[0], false, 3);
+    condition(m, keys[1], false, 2);
     step(m, ACTION_WRITE, keys[0], one);
     step(m, ACTION_WRITE, keys[1], two);
 }

@@ -472,7 +472,7 @@ void sim_run(const struct sim_options *options, struct sim_result *out)
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         client_sim_init(&s->clients[i], s, i, prng_next(&seeds));
     if (options->history)
-        traffic_init(&s->traffic, s, !options->no_multi, options->lie, prng_next(&seeds));
+        traffic_init(&s->traffic, s, options->lie, prng_next(&seeds));
     history(s);
     if (options->history)
         traffic_deinit(&s->traffic);

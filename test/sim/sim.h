@@ -15,7 +15,6 @@ struct sim_options {
     bool verbose;
     enum world_bug bug;
     bool history;       // the clients are those of traffic.h
-    bool no_multi;      // without MULTI and WATCH
     enum lie lie;       // what these clients pretend about the server
     uint8_t fault;      // enum txn_fault: of the server
     bool wrong_counter; // the checker's book of the counters is off by one: it must notice

@@ -28,7 +28,7 @@ static struct {
     uint64_t from, to;
     const char *list;
     uint64_t steps;
-    bool one, verbose, planted, once, history, no_multi;
+    bool one, verbose, planted, once, history;
 } options = { .from = 0, .to = 100 };
 
 static const char *program;
@@ -57,9 +57,7 @@ static void on_abort(int signal_number)
 
 static void run_seed(uint64_t seed)
 {
-    struct sim_options o = {
-        .seed = seed, .steps = options.steps, .verbose = options.verbose, .history = options.history, .no_multi = options.no_multi
-    };
+    struct sim_options o = { .seed = seed, .steps = options.steps, .verbose = options.verbose, .history = options.history };
     struct sim_result first, second;
     current_seed = seed;
     sim_run(&o, &first);
@@ -157,21 +155,19 @@ static void run_planted(void)
     for (int bug = BUG_NONE + 1; bug < BUG_COUNT; bug++)
         planted(world_bug_name((enum world_bug)bug), (struct sim_options){ .bug = (enum world_bug)bug });
     planted("wrong-counter", (struct sim_options){ .wrong_counter = true });
-    planted("lost-wake in a history", (struct sim_options){ .bug = BUG_LOST_WAKE, .history = true, .no_multi = options.no_multi });
+    planted("lost-wake in a history", (struct sim_options){ .bug = BUG_LOST_WAKE, .history = true });
     planted("half-applied transaction", (struct sim_options){ .fault = TXN_FAULT_HALF });
     planted("half-applied transaction in a history", (struct sim_options){ .fault = TXN_FAULT_HALF, .history = true });
     planted("stale WATCH", (struct sim_options){ .fault = TXN_FAULT_STALE_WATCH, .history = true });
     for (int lie = LIE_NONE + 1; lie < LIE_COUNT; lie++)
-        if (!options.no_multi || (lie != LIE_STALE_WATCH && lie != LIE_NOT_DISCARDED))
-            planted(lie_name((enum lie)lie), (struct sim_options){ .lie = (enum lie)lie, .history = true, .no_multi = options.no_multi });
+        planted(lie_name((enum lie)lie), (struct sim_options){ .lie = (enum lie)lie, .history = true });
 }
 
 // ----
 
 static int usage(void)
 {
-    fprintf(stderr,
-            "usage: %s [--seeds FROM:TO | --seed N | --list FILE | --planted] [--history [--no-multi]] [--steps N] [--once] [--verbose]\n",
+    fprintf(stderr, "usage: %s [--seeds FROM:TO | --seed N | --list FILE | --planted] [--history] [--steps N] [--once] [--verbose]\n",
             program);
     return 2;
 }
@@ -186,8 +182,6 @@ static bool parse(int argc, char **argv)
             options.planted = true;
         else if (strcmp(argv[i], "--history") == 0)
             options.history = true;
-        else if (strcmp(argv[i], "--no-multi") == 0)
-            options.no_multi = true;
         else if (strcmp(argv[i], "--once") == 0)
             options.once = true;
         else if (strcmp(argv[i], "--steps") == 0)

@@ -17,7 +17,7 @@ static bool chance(struct traffic *t, uint32_t permille)
     return permille > 0 && prng_below(&t->prng, 1000) < permille;
 }
 
-void traffic_init(struct traffic *t, struct sim *sim, bool multi, enum lie lie, uint64_t seed)
+void traffic_init(struct traffic *t, struct sim *sim, enum lie lie, uint64_t seed)
 {
     *t = (struct traffic){ .sim = sim };
     prng_init(&t->prng, seed);
@@ -30,7 +30,7 @@ void traffic_init(struct traffic *t, struct sim *sim, bool multi, enum lie lie, 
         .lists = ANY(p, 1, 3),
         .counters = ANY(p, 1, 2),
         .many = ANY(p, 0, 300, 300, 800),
-        .multi = multi,
+        .multi = true,
         .abandon = ANY(p, 0, 500),
         .depth = ANY(p, 1, 4, 16, SESSION_PENDING_MAX),
         .value_max = k->value_max > 600 ? 600 : k->value_max,

@@ -32,7 +32,7 @@ struct traffic {
     struct traffic_client clients[TRAFFIC_CLIENTS_MAX];
 };
 
-void traffic_init(struct traffic *t, struct sim *sim, bool multi, enum lie lie, uint64_t seed);
+void traffic_init(struct traffic *t, struct sim *sim, enum lie lie, uint64_t seed);
 void traffic_deinit(struct traffic *t);
 uint64_t traffic_next_ns(const struct traffic *t, uint32_t client);
 void traffic_step(struct traffic *t, uint32_t client);

@@ -393,6 +393,16 @@ static void small_keys_come_and_go(void)
          "4 12-13 GET | r s1.b 0\n");
     good("1 1-? SET | w s1.a 5\n"
          "2 3-4 EXISTS | e s1.a 1\n");
+    good("1 1-? EXEC | w s1.a 5; e s1.b 1 1; w s1.b 0; e s1.a 0 1; w s1.a 6\n"
+         "2 3-4 GET | r s1.a 5\n");
+}
+
+static void an_unanswered_transaction_is_not_done_by_half(void)
+{
+    judge("1 1-? EXEC | w s1.a 5; e s1.b 0 1; w s1.b 6\n"
+          "2 3-4 GET | r s1.a 5\n"
+          "2 5-6 GET | r s1.b 0\n",
+          NO_ORDER);
 }
 
 static void two_winners_are_found(void)
@@ -460,7 +470,7 @@ static void a_history_is_read_as_it_was_printed(void)
 {
     const char *text = "3 100-180 MSET | w r1 17; w t2 0; r r3 0\n"
                        "4 110-? INCR | i c1; a l1 9; x r1\n"
-                       "4 110-120 EXEC | i c1 7; a l1 8 2; l l2 1,2,3; l l3 -; e s1.a 0\n"
+                       "4 110-120 EXEC | i c1 7; a l1 8 2; l l2 1,2,3; l l3 -; e s1.a 0 2\n"
                        "5 1-2 DISCARD |\n";
     struct history h;
     history_init(&h);
@@ -507,7 +517,7 @@ TESTS(TEST(a_register_read_while_it_is_written_may_hold_either), TEST(a_stale_re
       TEST(a_transaction_torn_in_a_list_is_found), TEST(lists_appended_in_opposite_orders_are_found),
       TEST(lists_appended_in_the_same_order_are_good), TEST(an_append_that_nobody_made_is_found), TEST(a_session_is_not_reordered),
       TEST(counters_count_unanswered_increments), TEST(a_number_given_twice_is_found), TEST(a_number_that_nobody_made_is_found),
-      TEST(a_counter_that_goes_back_is_found), TEST(small_keys_come_and_go), TEST(two_winners_are_found),
-      TEST(a_value_deleted_twice_is_found), TEST(half_an_exec_over_small_keys_is_found), TEST(a_compare_and_set_on_old_news_is_found),
-      TEST(an_unanswered_delete_happens_once), TEST(a_refused_exec_has_a_reason), TEST(an_exec_refused_for_nothing_is_found),
-      TEST(a_history_is_read_as_it_was_printed), TEST(wrong_lines_are_named))
+      TEST(a_counter_that_goes_back_is_found), TEST(small_keys_come_and_go), TEST(an_unanswered_transaction_is_not_done_by_half),
+      TEST(two_winners_are_found), TEST(a_value_deleted_twice_is_found), TEST(half_an_exec_over_small_keys_is_found),
+      TEST(a_compare_and_set_on_old_news_is_found), TEST(an_unanswered_delete_happens_once), TEST(a_refused_exec_has_a_reason),
+      TEST(an_exec_refused_for_nothing_is_found), TEST(a_history_is_read_as_it_was_printed), TEST(wrong_lines_are_named))
