@@ -5,6 +5,7 @@
 // Failure modes: no reserved huge pages left -> transparent ones; no room to grow in place -> mremap moves the area (page tables
 // only, nothing is copied); binding to a node fails -> pages come from wherever, which is slower, not wrong.
 #include "reactor/memory.h"
+#include "reactor/memory_ahead.h"
 
 #include <numa.h>
 #include <numaif.h>
@@ -123,8 +124,15 @@ static void system_discard(struct memory *memory, void *area, size_t size)
 
 static void system_release(struct memory *memory, void *area, size_t size)
 {
-    if (area != NULL)
-        munmap(area, round_up(size, PAGE));
+    if (area == NULL)
+        return;
+    memory_ahead_cancel(area, size);
+    munmap(area, round_up(size, PAGE));
+}
+
+static void system_prepare(struct memory *memory, void *area, size_t size)
+{
+    memory_ahead(area, size);
 }
 
 static struct system_memory sources[NODES_MAX + 1][MEMORY_HUGE_TLB + 1];
@@ -134,7 +142,11 @@ static void sources_init(void)
     for (int node = -1; node < NODES_MAX; node++) {
         for (int huge = MEMORY_HUGE_OFF; huge <= MEMORY_HUGE_TLB; huge++) {
             sources[node + 1][huge] = (struct system_memory){
-                .memory = { .reserve = system_reserve, .resize = system_resize, .discard = system_discard, .release = system_release },
+                .memory = { .reserve = system_reserve,
+                            .resize = system_resize,
+                            .discard = system_discard,
+                            .release = system_release,
+                            .prepare = system_prepare },
                 .node = node,
                 .huge = (enum memory_hugepages)huge,
             };

@@ -30,6 +30,7 @@
 #include "reactor/feature_names.h"
 #include "reactor/log.h"
 #include "reactor/memory.h"
+#include "reactor/memory_ahead.h"
 #include "reactor/net.h"
 #include "reactor/thread.h"
 #include "tools/arguments.h"
@@ -245,6 +246,9 @@ static int make_room(struct program *p)
 
 static void start_threads(struct program *p)
 {
+    int ahead = memory_ahead_start();
+    if (ahead < 0)
+        complain("memory is not prepared ahead: %s", strerror(-ahead));
     for (uint32_t w = 0; w < p->cores.workers; w++) {
         struct core *c = &p->core[w];
         char name[24];

@@ -222,7 +222,7 @@ static void clear(void *context, struct keyspace *ks, uint32_t shard)
     keyspace_clear(ks);
 }
 
-// ASYNC and SYNC are the same here: keys are gone at once, memory follows piece by piece.
+// ASYNC, and no word: keys are gone at once, memory follows piece by piece. SYNC: the memory is back before the reply.
 static bool flush_options_ok(struct call *c)
 {
     if (c->argc == 1 || (c->argc == 2 && (slice_is(c->argv[1], "async") || slice_is(c->argv[1], "sync"))))
@@ -231,12 +231,19 @@ static bool flush_options_ok(struct call *c)
     return false;
 }
 
+static void flushed(struct call *c)
+{
+    if (c->argc == 2 && slice_is(c->argv[1], "sync"))
+        store_reclaim(c->store);
+    reply_ok(c->reply);
+}
+
 void cmd_flushdb(struct call *c)
 {
     if (!flush_options_ok(c))
         return;
     call_each_keyspace(c, clear, &c->dirty);
-    reply_ok(c->reply);
+    flushed(c);
 }
 
 void cmd_flushall(struct call *c)
@@ -248,5 +255,5 @@ void cmd_flushall(struct call *c)
         call_each_keyspace(c, clear, &c->dirty);
     c->db = db;
     c->dirty++;
-    reply_ok(c->reply);
+    flushed(c);
 }

@@ -19,9 +19,12 @@
 #include "reactor/clock.h"
 #include "reactor/ticks.h"
 
-#define MAINTAIN_BUDGET  256              // entries of background work in a turn
-#define DRAIN_MAX_NS     (3 * NS_PER_SEC) // for clients to take their last replies when we stop
-#define CRON_CONNS_SHARE 10               // a pass over all connections takes so many ticks
+// Entries of background work in a turn: a few, and as many again as requests were run, so that what a load of writes leaves behind
+// (keys that fall due, records that are dead) cannot outgrow it, while a slice takes no longer than the turn that it is part of.
+#define MAINTAIN_BUDGET     64
+#define MAINTAIN_BUDGET_MAX 4096
+#define DRAIN_MAX_NS        (3 * NS_PER_SEC) // for clients to take their last replies when we stop
+#define CRON_CONNS_SHARE    10               // a pass over all connections takes so many ticks
 
 static void on_completion(struct worker *w, const struct completion *done)
 {
@@ -171,6 +174,12 @@ static bool drained(struct worker *w)
 
 // ---- background work
 
+static uint32_t maintain_budget(const struct worker *w)
+{
+    uint64_t budget = MAINTAIN_BUDGET + (w->stats.commands - w->turn_commands);
+    return budget < MAINTAIN_BUDGET_MAX ? (uint32_t)budget : MAINTAIN_BUDGET_MAX;
+}
+
 static void maintain(struct worker *w)
 {
     if (unlikely(w->pause.until_ms != 0 || atomic_load_explicit(&w->server->no_active_expire, memory_order_relaxed))) {
@@ -178,7 +187,7 @@ static void maintain(struct worker *w)
         return;
     }
     uint64_t began = reactor_ticks(w->reactor);
-    w->maintain_more = store_maintain(w->store, w->now_ms, MAINTAIN_BUDGET);
+    w->maintain_more = store_maintain(w->store, w->now_ms, maintain_budget(w));
     uint64_t ticks = ticks_between(began, reactor_ticks(w->reactor));
     if (unlikely(ticks >= w->watch.slow_ticks))
         stopwatch_event(w, LATENCY_EXPIRE_CYCLE, reactor_ticks_ns(w->reactor, ticks));
@@ -253,6 +262,7 @@ bool worker_turn(struct worker *w)
         resume_stalled(w);
     if (w->maintain_more || store_next_deadline(w->store) <= w->now_ms || w->now_ms >= w->next_cron_ms)
         maintain(w);
+    w->turn_commands = w->stats.commands;
     tick(w);
     bool stop = drained(w);
     end_turn(w);

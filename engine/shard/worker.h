@@ -182,8 +182,9 @@ struct worker {
     struct list closing;  // connections shut down whose ops are still in flight
     uint64_t next_client;
     int64_t next_cron_ms;
-    uint64_t last_commands;
-    uint64_t last_busy_ns; // of the reactor, as of the last turn
+    uint64_t last_commands; // at the last tick
+    uint64_t turn_commands; // at the end of the last turn
+    uint64_t last_busy_ns;  // of the reactor, as of the last turn
     bool maintain_more;
     bool draining;
     uint64_t drain_until_ns;

@@ -84,6 +84,19 @@ static void mark_taken(struct arena *a, uint32_t run, uint8_t order)
     a->taken_count += count;
 }
 
+// Asks for the extents that come next.
+static void prepare(struct arena *a)
+{
+    if (a->memory->prepare == NULL || a->frontier < ARENA_PREPARE_FROM)
+        return;
+    if (a->prepared < a->frontier)
+        a->prepared = a->frontier;
+    while (a->prepared < a->frontier + ARENA_PREPARE && a->prepared < a->granules) {
+        a->memory->prepare(a->memory, arena_granule_at(a, a->prepared), ARENA_EXTENT);
+        a->prepared += ARENA_EXTENT_GRANULES;
+    }
+}
+
 // The smallest free run that is large enough, with memory behind it if possible; else an extent that was never used.
 static uint32_t find_free(struct arena *a, uint8_t order)
 {
@@ -98,6 +111,7 @@ static uint32_t find_free(struct arena *a, uint8_t order)
     uint32_t run = a->frontier;
     a->frontier += ARENA_EXTENT_GRANULES;
     free_push(a, run, ARENA_ORDER_MAX);
+    prepare(a);
     return run;
 }
 

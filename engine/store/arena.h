@@ -24,6 +24,9 @@
 #define ARENA_MAX             ((size_t)32 << 30)
 #define ARENA_MIN             ARENA_EXTENT
 #define ARENA_NONE            UINT32_MAX
+// So much memory is prepared beyond what is in use, once an arena has grown to ARENA_PREPARE_FROM granules.
+#define ARENA_PREPARE      (2 * ARENA_EXTENT_GRANULES)
+#define ARENA_PREPARE_FROM (8 * ARENA_EXTENT_GRANULES)
 
 enum page_state { PAGE_UNUSED, PAGE_FREE, PAGE_TAKEN };
 
@@ -57,6 +60,7 @@ struct arena {
     uint32_t free[2][ARENA_ORDER_MAX + 1];
     uint32_t taken_count;   // granules
     uint32_t touched_count; // granules, of which taken_count are in use
+    uint32_t prepared;      // granules before it have been asked for (base/memory.h)
 };
 
 int arena_init(struct arena *a, struct memory *m) warn_unused;
@@ -67,6 +71,12 @@ uint32_t arena_take(struct arena *a, uint8_t order);
 void arena_give(struct arena *a, uint32_t granule);
 // Hands one free run back to the system, the largest there is, while more than `keep` free granules have memory. False: nothing to do.
 bool arena_discard(struct arena *a, uint32_t keep);
+
+// Granules that have memory behind them, or soon will.
+static inline uint32_t arena_resident(const struct arena *a)
+{
+    return a->touched_count + (a->prepared > a->frontier ? a->prepared - a->frontier : 0);
+}
 
 static inline void *arena_at(const struct arena *a, uint32_t ref)
 {

@@ -3,7 +3,6 @@
 // means "a record of this entry was already seen by the sweep and kept". It is cleared by whatever files the entry anew, so that
 // an entry can lose a repeated record only while another one is in the wheel.
 #include "engine/store/deadline.h"
-#include "base/prefetch.h"
 
 #include <errno.h>
 #include <string.h>
@@ -129,7 +128,7 @@ static bool drain_chunk(struct deadlines *d, uint32_t *budget, deadline_expire_f
 {
     struct chunk *c = chunk_at(d, d->due);
     for (uint32_t i = 0; i < c->count; i++)
-        prefetch(entry_of(d, c->refs[i]));
+        entry_prefetch(entry_of(d, c->refs[i]));
     while (c->count > 0 && *budget > 0) {
         uint32_t ref = c->refs[--c->count];
         --*budget;
@@ -221,7 +220,7 @@ static void sweep_chunk(struct deadlines *d, struct chunk *c)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < c->count; i++)
-        prefetch(entry_of(d, c->refs[i]));
+        entry_prefetch(entry_of(d, c->refs[i]));
     for (uint32_t i = 0; i < c->count; i++) {
         uint32_t ref = c->refs[i];
         if (!is_true(d, ref) || (d->sweep_pass == 1 && filed(entry_of(d, ref)))) {

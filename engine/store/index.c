@@ -3,14 +3,15 @@
 // h..b-1; a bucket's `passed` is the number of entries that passed it (or BUCKET_PASSED).
 // Failure mode: no memory for a larger segment. Then it goes on filling beyond 0.92 to its last slot before an insert fails.
 #include "engine/store/index.h"
-#include "base/prefetch.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define SEGMENT_ENTRIES (SEGMENT_MAX * BUCKET_SLOTS)
 #define PREFETCH_AHEAD  16u
-#define SPLIT_SLACK     6u // directory bits beyond the balanced depth before we take the hashes for hostile
+#define AHEAD_DEPTH_MIN 4u  // smaller directories are copied when the time comes
+#define AHEAD_SLOTS     64u // copied at each change of a segment's size: a segment changes it five times between two doublings
+#define SPLIT_SLACK     6u  // directory bits beyond the balanced depth before we take the hashes for hostile
 
 static_assert(SEGMENT_MAX * sizeof(struct bucket) <= SLAB_SLOT_MAX, "a segment's buckets are one slot");
 
@@ -60,8 +61,19 @@ static void segment_store(struct index *ix, uint64_t hash, struct segment s)
     struct directory *d = ix->directory;
     uint32_t repeat_bits = (uint32_t)(d->depth - s.depth);
     size_t first = directory_slot(d, hash) >> repeat_bits << repeat_bits;
-    for (size_t i = first; i < first + ((size_t)1 << repeat_bits); i++)
+    for (size_t i = first; i < first + ((size_t)1 << repeat_bits); i++) {
         d->segments[i] = s;
+        if (unlikely(i < ix->ahead_slots))
+            ix->ahead->segments[2 * i] = ix->ahead->segments[2 * i + 1] = s;
+    }
+}
+
+// Of the segment that begins at `s`: its count changed.
+static inline void count_ahead(struct index *ix, const struct segment *s)
+{
+    size_t slot = (size_t)(s - ix->directory->segments);
+    if (unlikely(slot < ix->ahead_slots))
+        ix->ahead->segments[2 * slot].count = s->count;
 }
 
 static void place(struct bucket *buckets, uint32_t count, uint32_t home, uint8_t tag, uint32_t ref)
@@ -130,17 +142,51 @@ static void directory_free(struct index_world *w, struct directory *d)
     m->release(m, d, size);
 }
 
+static void copy_ahead(struct index *ix, size_t slots)
+{
+    const struct directory *d = ix->directory;
+    size_t end = ix->ahead_slots + slots, all = (size_t)1 << d->depth;
+    for (end = end < all ? end : all; ix->ahead_slots < end; ix->ahead_slots++) {
+        size_t i = ix->ahead_slots;
+        ix->ahead->segments[2 * i] = ix->ahead->segments[2 * i + 1] = d->segments[i];
+    }
+}
+
+// When nearly all segments look at all bits, the next doubling is not far: a piece of it.
+static void work_ahead(struct index_world *w, struct index *ix)
+{
+    uint64_t all = UINT64_C(1) << ix->directory->depth;
+    if (ix->ahead == NULL) {
+        if (ix->directory->depth < AHEAD_DEPTH_MIN || ix->directory->depth >= INDEX_DEPTH_MAX || ix->segments < all - all / 8)
+            return;
+        ix->ahead = directory_new(w, ix->directory->depth + 1u);
+        if (ix->ahead == NULL)
+            return;
+    }
+    copy_ahead(ix, AHEAD_SLOTS);
+}
+
+static void drop_ahead(struct index_world *w, struct index *ix)
+{
+    if (ix->ahead != NULL)
+        directory_free(w, ix->ahead);
+    ix->ahead = NULL;
+    ix->ahead_slots = 0;
+}
+
 static int directory_double(struct index_world *w, struct index *ix)
 {
     struct directory *old = ix->directory;
     if (old->depth >= INDEX_DEPTH_MAX || (UINT64_C(1) << old->depth) >= ix->segments << SPLIT_SLACK)
         return -ENOMEM;
-    struct directory *d = directory_new(w, old->depth + 1u);
-    if (d == NULL)
+    if (ix->ahead == NULL)
+        ix->ahead = directory_new(w, old->depth + 1u);
+    if (ix->ahead == NULL)
         return -ENOMEM;
-    for (size_t i = (size_t)1 << old->depth; i-- > 0;)
-        d->segments[2 * i] = d->segments[2 * i + 1] = old->segments[i];
-    ix->directory = d;
+    copy_ahead(ix, SIZE_MAX / 2);
+    ix->directory = ix->ahead;
+    ix->ahead = NULL;
+    ix->ahead_slots = 0;
     directory_free(w, old);
     return 0;
 }
@@ -179,7 +225,7 @@ static void roll_call(const struct index_world *w, const struct segment *s, stru
     }
     for (uint32_t i = 0; i < roll->count; i++) {
         if (i + PREFETCH_AHEAD < roll->count)
-            prefetch(arena_at(&w->slabs.arena, roll->refs[i + PREFETCH_AHEAD]));
+            entry_prefetch(arena_at(&w->slabs.arena, roll->refs[i + PREFETCH_AHEAD]));
         roll->hashes[i] = w->hash(w->hash_context, arena_at(&w->slabs.arena, roll->refs[i]));
     }
 }
@@ -239,7 +285,7 @@ static void move_by_tags(const struct index_world *w, const struct segment *from
         }
     }
     for (uint32_t i = 0; i < unsure_count; i++)
-        prefetch(arena_at(&w->slabs.arena, unsure[i]));
+        entry_prefetch(arena_at(&w->slabs.arena, unsure[i]));
     for (uint32_t i = 0; i < unsure_count; i++)
         place_hash(w, to, w->hash(w->hash_context, arena_at(&w->slabs.arena, unsure[i])), unsure[i]);
 }
@@ -258,6 +304,7 @@ static int segment_resize(struct index_world *w, struct index *ix, uint64_t hash
         move_exactly(w, &old, &s);
     segment_store(ix, hash, s);
     slab_give(&w->slabs, old.ref);
+    work_ahead(w, ix);
     return 0;
 }
 
@@ -317,10 +364,12 @@ void index_insert(struct index_world *w, struct index *ix, uint64_t hash, uint32
     place_hash(w, s, hash, ref);
     s->count++;
     ix->count++;
+    count_ahead(ix, s);
 }
 
-struct directory *index_detach(struct index *ix)
+struct directory *index_detach(struct index_world *w, struct index *ix)
 {
+    drop_ahead(w, ix);
     struct directory *d = ix->directory;
     *ix = (struct index){ 0 };
     return d;
@@ -349,6 +398,7 @@ void index_remove(struct index_world *w, struct index *ix, uint64_t hash, struct
     }
     s->count--;
     ix->count--;
+    count_ahead(ix, s);
     shrink(w, ix, hash);
 }
 
@@ -384,7 +434,7 @@ static bool free_segment(struct index_world *w, struct directory *d, uint32_t *b
     for (uint32_t count = s->buckets; *budget > 0 && d->bucket < count; d->bucket++) {
         const struct bucket *b = &buckets[d->bucket];
         for (uint32_t left = d->bucket + 1 < s->buckets ? b[1].taken : 0; left != 0; left &= left - 1)
-            prefetch(arena_at(&w->slabs.arena, b[1].refs[__builtin_ctz(left)]));
+            entry_prefetch(arena_at(&w->slabs.arena, b[1].refs[__builtin_ctz(left)]));
         uint32_t cost = 1 + (uint32_t)__builtin_popcount(b->taken);
         for (uint32_t left = b->taken; left != 0; left &= left - 1)
             release(context, b->refs[__builtin_ctz(left)]);
@@ -506,6 +556,20 @@ static bool segment_valid(const struct index_world *w, const struct segment *s, 
     return count == s->count;
 }
 
+static bool ahead_valid(const struct index *ix)
+{
+    const struct directory *d = ix->directory, *ahead = ix->ahead;
+    for (size_t i = 0; i < ix->ahead_slots; i++) {
+        const struct segment *s = &d->segments[i], *first = &ahead->segments[2 * i], *second = first + 1;
+        bool leads = i % (UINT64_C(1) << (d->depth - s->depth)) == 0;
+        if (first->ref != s->ref || second->ref != s->ref || first->depth != s->depth || first->buckets != s->buckets)
+            return false;
+        if (leads && first->count != s->count)
+            return false;
+    }
+    return true;
+}
+
 bool index_valid(const struct index_world *w, const struct index *ix)
 {
     const struct directory *d = ix->directory;
@@ -518,5 +582,5 @@ bool index_valid(const struct index_world *w, const struct index *ix)
         count += s->count;
         i += UINT64_C(1) << repeat_bits;
     }
-    return count == ix->count && segments == ix->segments;
+    return count == ix->count && segments == ix->segments && ahead_valid(ix);
 }

@@ -71,6 +71,8 @@ struct index {
     struct directory *directory; // NULL while empty
     uint64_t count;
     uint64_t segments;
+    struct directory *ahead; // the directory of twice the size, filled before it is needed; NULL = not begun
+    size_t ahead_slots;      // of `directory` that are in it
 };
 
 // Where an entry is.
@@ -96,7 +98,7 @@ void index_insert(struct index_world *w, struct index *ix, uint64_t hash, uint32
 void index_remove(struct index_world *w, struct index *ix, uint64_t hash, struct spot spot);
 struct spot index_find_ref(const struct index_world *w, const struct index *ix, uint64_t hash, uint32_t ref);
 // Takes all away; the directory is the caller's to free with index_free_some.
-struct directory *index_detach(struct index *ix);
+struct directory *index_detach(struct index_world *w, struct index *ix);
 
 // Frees segments with their entries, until `budget` is used up; `release` is called for each entry. True: all is gone.
 typedef void index_release_fn(void *context, uint32_t ref);

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/prefetch.h"
+#include "engine/store/entry.h"
 
 #define CHUNK_RECORDS  252u
 #define PREFETCH_AHEAD 8u
@@ -83,7 +83,7 @@ bool queue_pop(struct queue *q, struct queue_record *r)
             continue;
         }
         if (c->first + PREFETCH_AHEAD < c->end)
-            prefetch(arena_at(&q->slabs->arena, c->refs[c->first + PREFETCH_AHEAD]));
+            entry_prefetch(arena_at(&q->slabs->arena, c->refs[c->first + PREFETCH_AHEAD]));
         *r = (struct queue_record){ .ref = c->refs[c->first++], .number = c->number };
         q->records--;
         if (c->first == c->end)
@@ -120,7 +120,7 @@ static void sweep_chunk(struct queue *q, struct chunk *c, queue_true_fn *is_true
     uint32_t kept = c->first;
     for (uint32_t i = c->first; i < c->end; i++) {
         if (i + PREFETCH_AHEAD < c->end)
-            prefetch(arena_at(&q->slabs->arena, c->refs[i + PREFETCH_AHEAD]));
+            entry_prefetch(arena_at(&q->slabs->arena, c->refs[i + PREFETCH_AHEAD]));
         if (is_true(context, (struct queue_record){ .ref = c->refs[i], .number = c->number }))
             c->refs[kept++] = c->refs[i];
     }

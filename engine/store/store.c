@@ -100,7 +100,7 @@ static void release_entry(void *context, uint32_t ref)
 
 void store_discard_index(struct store *s, struct index *ix)
 {
-    struct directory *d = index_detach(ix);
+    struct directory *d = index_detach(&s->world, ix);
     if (d == NULL)
         return;
     d->next = s->garbage;
@@ -193,7 +193,7 @@ struct store_memory store_memory(const struct store *s)
     }
     return (struct store_memory){
         .reserved =
-            (uint64_t)slabs->arena.touched_count * ARENA_GRANULE + s->world.directory_bytes + s->blob_bytes + s3fifo_bytes(&s->s3fifo),
+            (uint64_t)arena_resident(&slabs->arena) * ARENA_GRANULE + s->world.directory_bytes + s->blob_bytes + s3fifo_bytes(&s->s3fifo),
         .entries = slabs->used[SLAB_ENTRY],
         .index = index_bytes(s),
         .blobs = s->blob_bytes,
@@ -293,6 +293,13 @@ static bool expire(void *context, uint32_t ref)
     return true;
 }
 
+// One run of free pages goes back to the system. False: what is left stays at hand.
+static bool discard(struct store *s)
+{
+    struct arena *a = &s->world.slabs.arena;
+    return arena_discard(a, KEEP_FREE_GRANULES + a->taken_count / 64);
+}
+
 bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
 {
     s->now_ms = now_ms;
@@ -307,9 +314,17 @@ bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
         more = true;
     if (budget > 0 && s->garbage == NULL && compact_some(s, &budget))
         more = true;
-    if (arena_discard(&s->world.slabs.arena, KEEP_FREE_GRANULES + s->world.slabs.arena.taken_count / 64))
+    if (discard(s))
         more = true;
     return more || s->garbage != NULL;
+}
+
+void store_reclaim(struct store *s)
+{
+    for (uint32_t budget = UINT32_MAX; free_garbage(s, &budget);)
+        budget = UINT32_MAX;
+    while (discard(s))
+        continue;
 }
 
 int64_t store_next_deadline(const struct store *s)

@@ -62,6 +62,8 @@ bool store_make_room(struct store *s, int64_t now_ms);
 // A slice of background work: expired entries, cleared keyspaces, eviction left over, compaction, pages for the system. At most about
 // `budget` entries are touched. Returns true while there is more to do at once.
 bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget);
+// All that cleared keyspaces held goes back at once, however long that takes.
+void store_reclaim(struct store *s);
 // When maintain wants to run next for deadlines (Unix ms), INT64_MAX = never.
 int64_t store_next_deadline(const struct store *s);
 

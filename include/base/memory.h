@@ -13,4 +13,6 @@ struct memory {
     // Gives the pages back to the system but keeps the addresses; they read as zero afterwards.
     void (*discard)(struct memory *m, void *area, size_t size);
     void (*release)(struct memory *m, void *area, size_t size);
+    // May be NULL. A part of an area will be written to soon: whoever can may put pages behind it meanwhile, elsewhere. Returns at once.
+    void (*prepare)(struct memory *m, void *area, size_t size);
 };

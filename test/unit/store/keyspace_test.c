@@ -144,6 +144,27 @@ static void mark_seen(void *context, struct entry *e)
 }
 
 // Keys come and go by tens of thousands between the steps of a scan: those that stay are all seen.
+static void the_index_is_right_at_every_step_of_its_directory(void)
+{
+    struct world w;
+    world_start(&w);
+    uint64_t ahead = 0, swaps = 0;
+    const struct directory *before = NULL;
+    for (uint64_t id = 0; id < 60000 && test_failures == 0; id++) {
+        struct slice key = slice_of(&id, sizeof id);
+        check(keyspace_set(w.ks, key, keyspace_hash(w.ks, key), ENTRY_STRING, slice_of(NULL, 0), ENTRY_NO_DEADLINE, MODEL_START) != NULL);
+        if (id % 7 == 0)
+            check(keyspace_delete(w.ks, key, keyspace_hash(w.ks, key), MODEL_START));
+        ahead += w.ks->index.ahead_slots > 0;
+        swaps += before != w.ks->index.directory;
+        before = w.ks->index.directory;
+        if (id % 300 == 0)
+            audit(index_valid(&w.store->world, &w.ks->index));
+    }
+    check(ahead > 1000 && swaps >= 5);
+    world_stop(&w);
+}
+
 static void a_scan_sees_what_was_there_from_begin_to_end(void)
 {
     static uint8_t seen[SCAN_KEYS];
@@ -170,6 +191,22 @@ static void a_scan_sees_what_was_there_from_begin_to_end(void)
         check_equal(missing, 0);
         keyspace_clear(w.ks);
     }
+    world_stop(&w);
+}
+
+static void reclaiming_gives_all_that_was_cleared_back_at_once(void)
+{
+    struct world w;
+    world_start(&w);
+    for (uint64_t id = 0; id < 100000; id++) {
+        struct slice key = slice_of(&id, sizeof id);
+        check(keyspace_set(w.ks, key, keyspace_hash(w.ks, key), ENTRY_STRING, slice_of(&id, 8), ENTRY_NO_DEADLINE, MODEL_START) != NULL);
+    }
+    keyspace_clear(w.ks);
+    check(store_memory_used(w.store) > 2000000);
+    store_reclaim(w.store);
+    check_equal(store_memory_used(w.store), 0);
+    check(!store_maintain(w.store, MODEL_START, 1));
     world_stop(&w);
 }
 
@@ -370,7 +407,8 @@ static void compaction_gives_memory_back_and_harms_no_entry(void)
 
 TESTS(TEST(compaction_gives_memory_back_and_harms_no_entry), TEST(random_operations_agree_with_a_plain_map),
       TEST(random_operations_in_a_full_cache_agree_with_a_plain_map), TEST(out_of_memory_changes_nothing),
-      TEST(a_store_without_memory_is_no_store), TEST(a_scan_sees_what_was_there_from_begin_to_end),
-      TEST(cleared_memory_comes_back_in_pieces), TEST(an_emptied_store_gives_its_pages_back), TEST(an_append_a_byte_at_a_time_moves_seldom),
-      TEST(a_pinned_value_outlives_its_entry), TEST(random_draws_reach_every_key), TEST(few_entries_need_a_third_step_of_prefetching),
-      TEST(empty_keyspaces_cost_little))
+      TEST(a_store_without_memory_is_no_store), TEST(the_index_is_right_at_every_step_of_its_directory),
+      TEST(a_scan_sees_what_was_there_from_begin_to_end), TEST(cleared_memory_comes_back_in_pieces),
+      TEST(reclaiming_gives_all_that_was_cleared_back_at_once), TEST(an_emptied_store_gives_its_pages_back),
+      TEST(an_append_a_byte_at_a_time_moves_seldom), TEST(a_pinned_value_outlives_its_entry), TEST(random_draws_reach_every_key),
+      TEST(few_entries_need_a_third_step_of_prefetching), TEST(empty_keyspaces_cost_little))
