@@ -130,9 +130,9 @@ static void system_release(struct memory *memory, void *area, size_t size)
     munmap(area, round_up(size, PAGE));
 }
 
-static void system_prepare(struct memory *memory, void *area, size_t size)
+static bool system_prepare(struct memory *memory, void *area, size_t size)
 {
-    memory_ahead(area, size);
+    return memory_ahead(area, size);
 }
 
 static struct system_memory sources[NODES_MAX + 1][MEMORY_HUGE_TLB + 1];

@@ -74,17 +74,19 @@ int memory_ahead_start(void)
     return failed;
 }
 
-void memory_ahead(void *area, size_t size)
+bool memory_ahead(void *area, size_t size)
 {
     if (!atomic_load_explicit(&ahead.runs, memory_order_relaxed))
-        return;
+        return false;
     pthread_mutex_lock(&ahead.mutex);
-    if (ahead.end - ahead.first < PLACES) {
+    bool room = ahead.end - ahead.first < PLACES;
+    if (room) {
         ahead.requests[ahead.end++ % PLACES] = (struct request){ .at = (uintptr_t)area, .size = size };
         count();
         pthread_cond_signal(&ahead.asked);
     }
     pthread_mutex_unlock(&ahead.mutex);
+    return room;
 }
 
 void memory_ahead_cancel(const void *area, size_t size)

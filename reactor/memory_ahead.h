@@ -6,14 +6,15 @@
 // once, or on kernels before 5.14, pages come with the first write as ever.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/assert.h"
 
 // Once; the thread lives as long as the process. 0 or -errno.
 int memory_ahead_start(void) warn_unused;
-// Any thread. Nothing waits.
-void memory_ahead(void *area, size_t size);
+// Any thread. Nothing waits. False: nobody will do it.
+bool memory_ahead(void *area, size_t size);
 // The area goes: what was asked for and has not begun is forgotten. What has begun goes on for a moment, harmlessly: at worst pages
 // that another mapping gets at the same addresses are there early.
 void memory_ahead_cancel(const void *area, size_t size);

@@ -92,7 +92,8 @@ static void prepare(struct arena *a)
     if (a->prepared < a->frontier)
         a->prepared = a->frontier;
     while (a->prepared < a->frontier + ARENA_PREPARE && a->prepared < a->granules) {
-        a->memory->prepare(a->memory, arena_granule_at(a, a->prepared), ARENA_EXTENT);
+        if (!a->memory->prepare(a->memory, arena_granule_at(a, a->prepared), ARENA_EXTENT))
+            return;
         a->prepared += ARENA_EXTENT_GRANULES;
     }
 }

@@ -3,6 +3,7 @@
 // kernel for it (reactor/memory.c) or pretend to (tests, the simulation, an embedding program).
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct memory {
@@ -13,6 +14,6 @@ struct memory {
     // Gives the pages back to the system but keeps the addresses; they read as zero afterwards.
     void (*discard)(struct memory *m, void *area, size_t size);
     void (*release)(struct memory *m, void *area, size_t size);
-    // May be NULL. A part of an area will be written to soon: whoever can may put pages behind it meanwhile, elsewhere. Returns at once.
-    void (*prepare)(struct memory *m, void *area, size_t size);
+    // May be NULL. A part of an area will be written to soon: true when somebody puts pages behind it meanwhile. Returns at once.
+    bool (*prepare)(struct memory *m, void *area, size_t size);
 };

@@ -35,11 +35,11 @@ static void pages_that_were_asked_for_come_without_a_write(void)
     struct memory *m = memory_system(-1, MEMORY_HUGE_OFF);
     uint8_t *area = m->reserve(m, SIZE, 4096);
     check(area != NULL && resident(area) == 0);
-    m->prepare(m, area, SIZE); // nobody has started the thread: nothing happens
+    check(!m->prepare(m, area, SIZE)); // nobody has started the thread
     check_equal(memory_ahead_start(), 0);
     check_equal(memory_ahead_start(), 0);
     memset(area, 7, 4096); // what is there already stays as it is
-    m->prepare(m, area, SIZE);
+    check(m->prepare(m, area, SIZE));
     for (int i = 0; kernel_populates(m) && i < 30000 && resident(area) < SIZE / 4096; i++)
         usleep(1000);
     check(!kernel_populates(m) || resident(area) == SIZE / 4096);
@@ -55,7 +55,7 @@ static void areas_may_go_while_their_pages_come(void)
         uint8_t *area = m->reserve(m, SIZE, 4096);
         check(area != NULL);
         for (int part = 0; part < 5; part++) // more than there are places for, in the end
-            m->prepare(m, area, SIZE);
+            (void)m->prepare(m, area, SIZE);
         area[i] = 1;
         m->release(m, area, SIZE);
     }
