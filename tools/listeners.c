@@ -174,6 +174,35 @@ static int open_direct(struct listeners *l, const struct options *o, uint32_t sh
     return rc;
 }
 
+// ---- the admin port
+
+static int open_admin_address(struct listeners *l, const struct options *o, const char *host, char *error)
+{
+    uint16_t port = (uint16_t)o->admin_port;
+    if (l->admin_count == LISTENERS_ADMIN_MAX)
+        return fail(error, -E2BIG, "admin-bind: more than %d addresses", LISTENERS_ADMIN_MAX);
+    int fd = net_listen_tcp(host, port, (int)o->tcp_backlog, false);
+    if (fd == -EINVAL)
+        return fail(error, fd, "admin-bind: '%s' is no IPv4 or IPv6 address", host);
+    if (fd < 0)
+        return fail(error, fd, "admin-port: cannot listen on %s port %u: %s", host, port, strerror(-fd));
+    l->admin[l->admin_count++] = fd;
+    return 0;
+}
+
+static int open_admin(struct listeners *l, const struct options *o, char *error)
+{
+    char *addresses = strdup(o->admin_bind), *rest = NULL;
+    int rc = addresses == NULL ? fail(error, -ENOMEM, "out of memory") : 0;
+    for (char *word = rc < 0 ? NULL : strtok_r(addresses, " ", &rest); word != NULL && rc == 0; word = strtok_r(NULL, " ", &rest))
+        rc = open_admin_address(l, o, host_of(word), error);
+    free(addresses);
+    char name[64];
+    snprintf(name, sizeof name, "metrics at port %u", (unsigned)o->admin_port);
+    add_name(l, name);
+    return rc;
+}
+
 static unsigned default_mode(void)
 {
     mode_t mask = umask(0);
@@ -243,6 +272,8 @@ int listeners_open(struct listeners *l, const struct options *o, uint32_t worker
     if (l->sockets == NULL)
         return fail(error, -ENOMEM, "out of memory");
     int rc = open_all(l, o, shards, error);
+    if (rc == 0 && o->admin_port != 0)
+        rc = open_admin(l, o, error);
     if (rc < 0)
         listeners_close(l);
     return rc;
@@ -258,6 +289,10 @@ void listeners_close(struct listeners *l)
         if (l->direct[i].fd >= 0)
             close(l->direct[i].fd);
     l->direct_count = 0;
+    for (uint32_t i = 0; i < l->admin_count; i++)
+        if (l->admin[i] >= 0)
+            close(l->admin[i]);
+    l->admin_count = 0;
     free(l->direct);
     l->direct = NULL;
     free(l->sockets);

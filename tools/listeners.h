@@ -3,6 +3,7 @@
 //
 //   TCP            a socket for each worker and address (SO_REUSEPORT: the kernel spreads the connections)
 //   direct ports   a socket for each shard and address, of the worker that owns the shard
+//   admin port     a socket for each of its addresses, of worker 0
 //   unix socket    one socket, a descriptor of it for each worker
 //   handed over    by a service manager: instead of all the others, a descriptor for each worker
 #pragma once
@@ -14,7 +15,8 @@
 #include "engine/shard/options.h"
 #include "engine/shard/worker.h"
 
-#define LISTENERS_MAX 32 // per worker
+#define LISTENERS_MAX       32 // per worker
+#define LISTENERS_ADMIN_MAX 8
 
 struct listening {
     int fd;
@@ -32,6 +34,8 @@ struct listeners {
     struct listening *sockets;       // [workers * LISTENERS_MAX]
     struct direct_listening *direct; // [direct_count]
     uint32_t direct_count;
+    int admin[LISTENERS_ADMIN_MAX]; // of worker 0
+    uint32_t admin_count;
     char *unix_path; // to be removed at the end; NULL = none
     char names[512]; // for the log
 };

@@ -155,6 +155,11 @@ static void core_listen(struct core *c)
         assert(rc == 0);
         d->fd = -1;
     }
+    for (uint32_t i = 0; c->id == 0 && i < c->program->listeners.admin_count; i++) {
+        int rc = worker_listen(c->worker, c->program->listeners.admin[i], LISTENER_ADMIN);
+        assert(rc == 0);
+        c->program->listeners.admin[i] = -1;
+    }
 }
 
 static void core_run(void *argument)
@@ -326,7 +331,7 @@ static bool open_listeners(struct program *p)
         return false;
     }
     for (uint32_t w = 0; w < p->cores.workers; w++) {
-        if (worker_reserve_listeners(p->server.workers[w], p->listeners.direct_count) < 0) {
+        if (worker_reserve_listeners(p->server.workers[w], p->listeners.direct_count + p->listeners.admin_count) < 0) {
             complain("out of memory");
             return false;
         }

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "engine/shard/conn.h"
+#include "engine/shard/metrics.h"
 #include "reactor/clock.h"
 #include "reactor/log.h"
 #include "reactor/net.h"
@@ -16,9 +17,26 @@ static void refuse_full(struct worker *w, int fd)
     reactor_close(w->reactor, fd);
 }
 
+static void welcome_admin(struct worker *w, int fd)
+{
+    struct conn *c = NULL;
+    if (w->admin_conns >= METRICS_CONNS_MAX || w->draining)
+        reactor_close(w->reactor, fd);
+    else
+        c = conn_new(w, fd, false);
+    if (c == NULL)
+        return;
+    c->admin = true;
+    w->admin_conns++;
+}
+
 static void welcome(struct listener *l, int fd)
 {
     struct worker *w = l->worker;
+    if (unlikely((l->flags & LISTENER_ADMIN) != 0)) {
+        welcome_admin(w, fd);
+        return;
+    }
     uint32_t before = atomic_fetch_add_explicit(&w->server->connected, 1, memory_order_relaxed);
     if (before >= (uint64_t)w->options.maxclients || w->draining) {
         atomic_fetch_sub_explicit(&w->server->connected, 1, memory_order_relaxed);

@@ -132,9 +132,13 @@ void conn_free(struct conn *c)
     buf_deinit(&c->sending);
     buf_deinit(&c->stash);
     client_deinit(&c->client);
+    bool admin = c->admin;
     free(c);
     w->stats.clients--;
-    atomic_fetch_sub_explicit(&w->server->connected, 1, memory_order_relaxed);
+    if (admin)
+        w->admin_conns--;
+    else
+        atomic_fetch_sub_explicit(&w->server->connected, 1, memory_order_relaxed);
 }
 
 // The turn's arena lends its tail to one connection at a time. A connection that comes back in the same turn gets the tail again

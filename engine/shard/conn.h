@@ -80,6 +80,7 @@ struct conn {
     bool barrier;       // a transaction has not been granted everywhere: what follows must come behind it
     bool held;          // CLIENT PAUSE
     bool queueing;      // between MULTI and EXEC
+    bool admin;         // of the admin port: HTTP, and no client
     bool crowded;       // PENDING_MAX requests are at other workers
     bool backlog;       // `carry` may hold whole requests
     bool end_seen;      // the client sent its FIN; what `carry` holds is still answered

@@ -100,18 +100,6 @@ static void latency_lines(struct info *i)
     }
 }
 
-static_assert(sizeof((struct error_stats){ 0 }.code) == 2 * sizeof(uint64_t), "a code is two words");
-
-// A code is written once, before its first count.
-static void load_code(const struct error_stats *s, char code[16])
-{
-    uint64_t words[2];
-    for (size_t i = 0; i < 2; i++)
-        words[i] = statistics_load((const uint64_t *)(const void *)s->code + i);
-    memcpy(code, words, sizeof words);
-    code[15] = '\0';
-}
-
 // Of all workers, from `from` on. *earlier: a worker before that has counted this code too.
 static uint64_t error_count(const struct info *i, const char *code, uint32_t from, bool *earlier)
 {
@@ -121,7 +109,7 @@ static uint64_t error_count(const struct info *i, const char *code, uint32_t fro
         for (uint32_t e = 0; e < ERROR_CODES_MAX; e++) {
             const struct error_stats *s = &i->server->workers[w]->errors[e];
             char other[16];
-            load_code(s, other);
+            statistics_code(s, other);
             if (statistics_load(&s->count) == 0 || strcmp(other, code) != 0)
                 continue;
             *earlier |= w < from;
@@ -138,7 +126,7 @@ static void error_lines(struct info *i)
             const struct error_stats *s = &i->server->workers[w]->errors[e];
             char code[16];
             bool told;
-            load_code(s, code);
+            statistics_code(s, code);
             uint64_t count = code[0] == '\0' ? 0 : error_count(i, code, w, &told);
             if (count > 0 && !told)
                 buf_format(&i->out, "errorstat_%s:count=%" PRIu64 "\r\n", code, count);
@@ -202,6 +190,19 @@ static void reactor_lines(struct info *i)
 {
     for (uint32_t w = 0; w < i->server->worker_count; w++)
         reactor_line(i, i->server->workers[w]);
+}
+
+// How much memory a shard's keys take is not counted by shard: the worker's, shared out by their number.
+static void shard_lines(struct info *i)
+{
+    uint32_t count = i->server->worker_count;
+    for (uint32_t shard = 0; shard < i->server->route.shards; shard++) {
+        const struct worker *w = i->server->workers[shard % count];
+        const struct shard_stats *s = &w->shards[shard / count];
+        uint64_t keys = statistics_load(&s->keys), all = statistics_load(&w->stats.keys);
+        buf_format(&i->out, "shard%" PRIu32 ":worker=%" PRIu32 ",keys=%" PRIu64 ",expires=%" PRIu64 ",memory_estimate=%.0f\r\n", shard,
+                   w->id, keys, statistics_load(&s->deadlines), ratio(keys, all) * (double)statistics_load(&w->stats.memory_used));
+    }
 }
 
 #define INFO_SECTION(id, title, when)                                                                                                      \
@@ -281,10 +282,18 @@ static void refresh_database(struct worker *w, uint32_t db)
 {
     struct database_stats sum = { 0 };
     double ttl = 0;
-    for (uint32_t shard = w->id; shard < w->route.shards; shard += w->server->worker_count) {
+    uint32_t local = 0;
+    for (uint32_t shard = w->id; shard < w->route.shards; shard += w->server->worker_count, local++) {
         const struct keyspace *ks = store_keyspace(w->store, shard, db);
-        uint64_t dated = keyspace_deadline_count(ks);
-        sum.keys += keyspace_count(ks);
+        uint64_t dated = keyspace_deadline_count(ks), keys = keyspace_count(ks);
+        struct shard_stats *s = &w->shards[local];
+        if (db == 0)
+            w->shards_next[local] = (struct shard_stats){ 0 };
+        w->shards_next[local].keys += keys;
+        w->shards_next[local].deadlines += dated;
+        if (db + 1 == (uint32_t)w->options.databases)
+            *s = w->shards_next[local];
+        sum.keys += keys;
         sum.deadlines += dated;
         if (dated > 0)
             ttl += (double)dated * (double)keyspace_average_ttl_ms(ks, w->now_ms);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/shard/metrics.h"
 #include "engine/shard/multi.h"
 #include "engine/shard/native.h"
 #include "engine/shard/run.h"
@@ -537,6 +538,10 @@ static void run_all(struct conn *c, struct slice in)
 
 void session_feed(struct conn *c, struct slice in)
 {
+    if (unlikely(c->admin)) {
+        metrics_feed(c, in);
+        return;
+    }
     if (unlikely(!conn_runs(c) || session_has_kept(c))) {
         keep_for_later(c, in);
         return;

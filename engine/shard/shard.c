@@ -10,6 +10,7 @@
 #include "engine/shard/accept.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/fanout.h"
+#include "engine/shard/metrics.h"
 #include "engine/shard/monitor.h"
 #include "engine/shard/multi.h"
 #include "engine/shard/run.h"
@@ -95,6 +96,7 @@ static void check_idle(struct worker *w, struct conn *c)
     bool over = w->options.timeout > 0 && w->now_ms - c->client.last_ms > w->options.timeout * 1000;
     // A stranger who does not say the password within a minute only holds a descriptor.
     over |= (c->client.flags & CLIENT_AUTHENTICATED) == 0 && w->now_ms - c->client.created_ms > 60 * 1000;
+    over |= c->admin && w->now_ms - c->client.created_ms > METRICS_TIMEOUT_MS;
     if (!over || c->pending_count > 0)
         return;
     w->stats.timeouts_closed++;

@@ -14,6 +14,18 @@ __attribute__((no_sanitize("thread"))) static inline uint64_t statistics_load(co
     return *(const volatile uint64_t *)counter;
 }
 
+static_assert(sizeof((struct error_stats){ 0 }.code) == 2 * sizeof(uint64_t), "a code is two words");
+
+// A code is written once, before its first count.
+static inline void statistics_code(const struct error_stats *s, char code[16])
+{
+    uint64_t words[2];
+    for (size_t i = 0; i < 2; i++)
+        words[i] = statistics_load((const uint64_t *)(const void *)s->code + i);
+    memcpy(code, words, sizeof words);
+    code[15] = '\0';
+}
+
 // Of all workers since CONFIG RESETSTAT.
 void statistics_total(const struct server *s, struct worker_stats *total);
 

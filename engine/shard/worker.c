@@ -71,11 +71,14 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
         result = stopwatch_init(w);
     w->commands = calloc(command_count(), sizeof *w->commands);
     w->databases = calloc((size_t)w->options.databases, sizeof *w->databases);
+    w->shards = calloc(w->route.shards, sizeof *w->shards);
+    w->shards_next = calloc(w->route.shards, sizeof *w->shards_next);
     if (result == 0)
         result = worker_reserve_listeners(w, 0);
     for (int i = 0; i < 2; i++)
         w->arenas[i].memory = memory->reserve(memory, TURN_ARENA_SIZE, 4096);
-    if (result == 0 && (w->commands == NULL || w->databases == NULL || w->arenas[0].memory == NULL || w->arenas[1].memory == NULL))
+    if (result == 0 && (w->commands == NULL || w->databases == NULL || w->shards == NULL || w->shards_next == NULL ||
+                        w->arenas[0].memory == NULL || w->arenas[1].memory == NULL))
         result = -ENOMEM;
     if (result != 0) {
         worker_free(w);
@@ -123,6 +126,8 @@ struct worker *worker_free(struct worker *w)
     free(w->listeners);
     free(w->commands);
     free(w->databases);
+    free(w->shards);
+    free(w->shards_next);
     free(w);
     return NULL;
 }
@@ -202,8 +207,11 @@ void worker_refresh_stats(struct worker *w)
 
 void worker_each_client(struct worker *w, worker_client_fn *fn, void *context)
 {
-    list_for_each_safe (node, &w->conns)
-        fn(context, &container_of(node, struct conn, link)->client);
+    list_for_each_safe (node, &w->conns) {
+        struct conn *c = container_of(node, struct conn, link);
+        if (!c->admin)
+            fn(context, &c->client);
+    }
 }
 
 void worker_kill_client(struct worker *w, struct client *c, bool after_reply)

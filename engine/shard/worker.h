@@ -75,10 +75,17 @@ struct database_stats {
     uint64_t average_ttl_ms;
 };
 
+// One shard; INFO shards.
+struct shard_stats {
+    uint64_t keys;
+    uint64_t deadlines;
+};
+
 enum listener_flag {
     LISTENER_UNIX = 1,
     LISTENER_SHARED = 2, // other workers accept from the same socket
     LISTENER_DIRECT = 4, // of one shard
+    LISTENER_ADMIN = 8,  // of the admin port (metrics.h)
 };
 
 struct listener {
@@ -193,7 +200,10 @@ struct worker {
     uint64_t accept_complaint_ns;
     struct pending *pending_free;
     struct database_stats *databases; // [options.databases]
-    struct worker_stats stats_base;   // counters at CONFIG RESETSTAT: INFO shows what came since
+    struct shard_stats *shards;       // [own shards]
+    struct shard_stats *shards_next;  // being added up
+    uint32_t admin_conns;
+    struct worker_stats stats_base; // counters at CONFIG RESETSTAT: INFO shows what came since
     struct reactor_stats reactor_base;
     uint64_t base_ns;      // when that was; at first the worker's beginning
     struct store *scratch; // of fan-outs that compute over fetched keys
