@@ -157,6 +157,7 @@ struct reactor {
     enum reactor_backend backend;
     uint32_t features; // in use
     enum reactor_ticks tick_source;
+    bool waited;        // nothing was ready when the last turn began
     double ns_per_tick; // of the counter
 
     // Set by the owner (or NULL): "is there work that does not come from the kernel", say a message in an inbox. Asked while

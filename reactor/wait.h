@@ -97,6 +97,7 @@ static inline void wait_turn_end(struct wait *w, struct reactor *r, bool waited)
         if (busy > r->stats.longest_turn_ns)
             r->stats.longest_turn_ns = busy;
     }
+    r->waited = waited;
     r->now_ns = now;
     r->wall_ms = clock_pair_wall_ms(&w->clock, now);
     r->stats.turns++;

@@ -169,11 +169,6 @@ void conn_out_end(struct conn *c)
     c->out.cap = c->out.len;
 }
 
-uint64_t conn_unsent(const struct conn *c)
-{
-    return c->out.len + (c->sending.len - c->sent) + c->stash.len;
-}
-
 uint64_t conn_memory(const struct conn *c)
 {
     uint64_t bytes = sizeof *c + c->sending.cap + c->stash.cap + c->carry.cap + c->later.cap + resp_memory(&c->parser);

@@ -132,7 +132,10 @@ void conn_read_on(struct conn *c);
 // Closes an ending connection that has nothing left to send; goes on reading when there is room again.
 void conn_settle(struct conn *c);
 
-uint64_t conn_unsent(const struct conn *c);
+static inline uint64_t conn_unsent(const struct conn *c)
+{
+    return c->out.len + (c->sending.len - c->sent) + c->stash.len;
+}
 uint64_t conn_memory(const struct conn *c);
 
 // Appends to what is sent, behind all that is due.

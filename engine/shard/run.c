@@ -79,11 +79,13 @@ static inline bool place(struct conn *c, struct item *item, const struct command
         item->refusal = REFUSE_AUTH;
         return false;
     }
-    if (likely(command->key_first > 0 && command->key_first == command->key_last && (command->flags & CMD_MOVABLE_KEYS) == 0)) {
+    if (likely(command->key_first > 0 && command->key_first == command->key_last &&
+               (command->flags & (CMD_MOVABLE_KEYS | CMD_TIMED)) == 0)) {
         struct slice key = rq->argv[command->key_first];
         route_to(w, item, route_shard(&w->route, key), c->client.db, key);
         return false;
     }
+    w->seen |= command->flags;
     if (unlikely((command->flags & CMD_CURSOR) != 0)) {
         item->worker = command_cursor_shard(command, rq->argv, rq->argc, &w->route) % w->server->worker_count;
         return false;
@@ -252,8 +254,6 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
         call->hash = item->hash;
         client->last_command = item->command;
         run_call(c->worker, call, multi_running(c));
-        if (unlikely(out->len - before >= c->worker->watch.reply_min))
-            span_heavy(c->worker, item->command, call->argv, call->argc, out->len - before, client);
     }
     if (native)
         fcnp_reply_end(reply, before, (uint8_t)(c->frame - 1));
@@ -371,58 +371,127 @@ static inline void begin_frame(struct conn *c, struct item *item, const struct f
         native_find_bare(c, item, frame);
 }
 
-static inline uint32_t batch(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count)
+// A batch on its way.
+struct batch {
+    struct item *items;
+    struct fcnp_request *frames; // NULL: RESP
+    uint32_t count;
+    uint32_t ahead; // so many requests ahead of the one that runs are asked for
+    struct call call;
+    struct span span;
+    bool watched;
+};
+
+// Bytes unsent from which a reply is looked at, when there are `unsent` now.
+static inline uint64_t looked_at_from(const struct conn *c, uint64_t unsent)
 {
-    // A few now; the rest of the last ones one by one while the first ones run.
-    uint32_t asked = count > PREFETCH_LAG ? count - PREFETCH_LAG : 0;
-    for (uint32_t few = 0; few < 4 && asked < count; few++)
-        run_prefetch(items, asked++);
-    struct reply reply = { .protocol = c->client.protocol };
-    struct call call = call_on(c->worker, &reply, c->client.db);
-    call.client = &c->client;
-    call.blobs = c->blobs != NULL && count == 1 && c->blobs_cap >= items[0].request.argc ? c->blobs : NULL;
-    bool watched = watch_wants(c, items, count);
-    struct span span = span_begin(c->worker, count);
-    uint32_t i = 0;
-    conn_out_begin(c);
-    for (; i < count; i++) {
-        if (unlikely(!conn_runs(c)) || (unlikely(watched) && !watch_request(c, &items[i])))
+    uint64_t large = unsent + c->worker->watch.reply_min;
+    return large < OUTPUT_HIGH + 1 ? large : OUTPUT_HIGH + 1;
+}
+
+static cold void much_written(struct conn *c, const struct item *item, uint64_t before, uint64_t unsent)
+{
+    if (unsent > before && unsent - before >= c->worker->watch.reply_min)
+        span_heavy(c, item, unsent - before);
+    if (unsent > OUTPUT_HIGH)
+        c->paused = true;
+}
+
+// items[i..end), of which none needs a look. Returns where it had to stop.
+static inline uint32_t run_range(struct conn *c, struct batch *b, uint32_t i, uint32_t end, bool native)
+{
+    struct item *items = b->items;
+    uint32_t ahead = b->ahead, count = b->count;
+    uint64_t unsent = conn_unsent(c);
+    uint64_t much = looked_at_from(c, unsent);
+    for (; i < end; i++) {
+        if (unlikely(!conn_runs(c)))
             break;
-        if (asked < count)
-            run_prefetch(items, asked++);
-        uint32_t flags = likely(items[i].command != NULL) ? items[i].command->flags : 0;
-        bool alone = span_picks(c->worker, &span, i, flags) && span_cut(c, &span, items, i);
-        if (frames != NULL)
-            begin_frame(c, &items[i], &frames[i]);
-        run_item(c, &items[i], &call, frames != NULL);
-        if (unlikely(alone))
-            span_single(c, &span, items, i);
-        if (unlikely((flags & CMD_LOCAL) != 0 && c->state == CONN_OPEN)) {
-            session_set_limits(c);
-            if (c->multi != NULL && c->multi->state == MULTI_DUE)
-                multi_begin(c);
-        }
+        if (i + ahead < count)
+            run_prefetch(items, i + ahead);
+        if (native)
+            begin_frame(c, &items[i], &b->frames[i]);
+        run_item(c, &items[i], &b->call, native);
         if (unlikely(c->client.flags & CLIENT_CLOSE_AFTER_REPLY))
             conn_end(c);
-        if (unlikely(conn_unsent(c) > OUTPUT_HIGH))
-            c->paused = true;
+        uint64_t before = unsent;
+        unsent = conn_unsent(c);
+        if (unlikely(unsent >= much)) {
+            much_written(c, &items[i], before, unsent);
+            much = looked_at_from(c, unsent);
+        }
         if (unlikely(c->pending_count >= PENDING_MAX))
             c->crowded = true;
     }
+    return i;
+}
+
+// One that is watched, timed alone, or may change the session. False: it must not run now.
+static __attribute__((noinline)) bool run_special(struct conn *c, struct batch *b, uint32_t i)
+{
+    struct item *item = &b->items[i];
+    if (!conn_runs(c) || (b->watched && !watch_request(c, item)))
+        return false;
+    uint32_t flags = item->command != NULL ? item->command->flags : 0;
+    bool alone = span_picks(c->worker, &b->span, i, flags) && span_cut(c, &b->span, b->items, i);
+    run_range(c, b, i, i + 1, b->frames != NULL);
+    if (alone)
+        span_single(c, &b->span, b->items, i);
+    if ((flags & CMD_LOCAL) != 0 && c->state == CONN_OPEN) {
+        session_set_limits(c);
+        if (c->multi != NULL && c->multi->state == MULTI_DUE) {
+            multi_begin(c);
+            b->span.began = reactor_ticks(c->worker->reactor); // its commands are timed one by one
+        }
+        c->paused |= conn_unsent(c) > OUTPUT_HIGH;
+        c->crowded |= c->pending_count >= PENDING_MAX;
+        if ((c->client.flags & CLIENT_CLOSE_AFTER_REPLY) != 0)
+            conn_end(c);
+    }
+    return true;
+}
+
+static inline uint32_t run_all_of(struct conn *c, struct batch *b, bool native)
+{
+    struct worker *w = c->worker;
+    // A few now; the rest of the last ones one by one while the first ones run.
+    uint32_t asked = b->count > PREFETCH_LAG ? b->count - PREFETCH_LAG : 0;
+    for (uint32_t few = 0; few < 4 && asked < b->count; few++)
+        run_prefetch(b->items, asked++);
+    b->ahead = asked;
+    struct reply reply = { .protocol = c->client.protocol };
+    b->call = call_on(w, &reply, c->client.db);
+    b->call.client = &c->client;
+    b->call.blobs = c->blobs != NULL && b->count == 1 && c->blobs_cap >= b->items[0].request.argc ? c->blobs : NULL;
+    b->watched = watch_wants(c, b->items, b->count);
+    b->span = span_begin(w, b->count);
+    bool special = b->watched || w->watch.alone == UINT32_MAX || (w->seen & (CMD_TIMED | CMD_LOCAL)) != 0;
+    w->seen = 0;
+    uint32_t i = 0;
+    conn_out_begin(c);
+    while (i < b->count) {
+        uint32_t end = special ? i : b->span.sample < b->count ? b->span.sample : b->count;
+        i = run_range(c, b, i, end, native);
+        if (i < end || i == b->count || !run_special(c, b, i))
+            break;
+        i++;
+    }
     conn_out_end(c);
-    span_end(c, &span, items, i);
+    span_end(c, &b->span, b->items, i);
     return i;
 }
 
 uint32_t run_batch(struct conn *c, struct item *items, uint32_t count)
 {
-    return batch(c, items, NULL, count);
+    struct batch b = { .items = items, .count = count };
+    return run_all_of(c, &b, false);
 }
 
 uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count)
 {
     uint8_t protocol = c->client.protocol;
-    uint32_t ran = batch(c, items, frames, count);
+    struct batch b = { .items = items, .frames = frames, .count = count };
+    uint32_t ran = run_all_of(c, &b, true);
     c->client.protocol = protocol;
     c->frame = 0;
     c->bare = false;
@@ -441,7 +510,11 @@ void run_queued(struct conn *c, const struct command *command, struct args *args
     call.client = &c->client;
     call.blobs = c->blobs = args->blobs;
     c->blobs_cap = args->argc;
+    uint64_t began = reactor_ticks(c->worker->reactor);
     run_item(c, &item, &call, false);
+    uint64_t ticks = ticks_between(began, reactor_ticks(c->worker->reactor));
+    if (item.refusal == REFUSE_NOT && !item.spread && item.worker == c->worker->id)
+        stopwatch_keep(c->worker, LOG_SLOW, stopwatch_note(c->worker, command, args->argv, args->argc, ticks, 1), &c->client);
     c->blobs = blobs;
     c->blobs_cap = blobs_cap;
     if ((command->flags & CMD_LOCAL) != 0 && c->state == CONN_OPEN)

@@ -239,6 +239,7 @@ static inline void note_turn(struct worker *w)
         stopwatch_event(w, LATENCY_TURN, busy - w->last_busy_ns);
     w->last_busy_ns = busy;
     w->watch.mark = 0;
+    w->watch.rested = w->reactor->waited;
 }
 
 bool worker_turn(struct worker *w)

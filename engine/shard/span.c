@@ -82,12 +82,15 @@ void span_single(struct conn *c, struct span *span, const struct item *items, ui
     stopwatch_keep(w, LOG_SLOW, e, &c->client);
 }
 
-void span_heavy(struct worker *w, const struct command *command, const struct slice *argv, uint32_t argc, uint64_t bytes,
-                const struct client *client)
+void span_heavy(struct conn *c, const struct item *item, uint64_t bytes)
 {
-    stopwatch_keep(w, LOG_LARGE_REPLY, stopwatch_large(w, LOG_LARGE_REPLY, command, argv, argc, bytes), client);
+    struct worker *w = c->worker;
+    const struct request *rq = &item->request;
+    if (!ran_here(c, item))
+        return;
+    stopwatch_keep(w, LOG_LARGE_REPLY, stopwatch_large(w, LOG_LARGE_REPLY, item->command, rq->argv, rq->argc, bytes), &c->client);
     if (bytes > w->watch.heavy_bytes) {
-        w->watch.heavy_argv = argv;
+        w->watch.heavy_argv = rq->argv;
         w->watch.heavy_bytes = bytes;
     }
 }

@@ -15,10 +15,11 @@ static inline struct span span_begin(struct worker *w, uint32_t count)
     if (s->mark != 0)
         return span;
     span.began = reactor_ticks(w->reactor);
-    if (count == 1) {
+    if (s->rested && count == 1) {
         span.sample = 0;
         span.weight = 1;
     }
+    s->rested = false;
     return span;
 }
 
@@ -57,9 +58,8 @@ static inline void span_end(struct conn *c, const struct span *span, const struc
         span_slow(c, span, items, end, ticks);
 }
 
-// A reply of `bytes` was written: large enough to be looked at.
-void span_heavy(struct worker *w, const struct command *command, const struct slice *argv, uint32_t argc, uint64_t bytes,
-                const struct client *client);
+// The request wrote a reply of `bytes`: large enough to be looked at.
+void span_heavy(struct conn *c, const struct item *item, uint64_t bytes);
 
 // Of a batch of another worker: the same. span_cut_served gives the ticks of what was before `i`, 0 when there was nothing;
 // span_served the entry for the slow log, to be sent to where the connection is.

@@ -5,7 +5,8 @@
 // begins, also from batch to batch of the same turn, so that a batch of quick requests costs one reading.
 //
 //   timed alone   commands that are not O(1) (CMD_TIMED; those with a list of keys from 8 keys on), and a sample of the others:
-//                 the only request of a turn's first batch, and one in 64 of the rest at random distances, counted 64 times
+//                 the only request of the first batch after a wait, and one in 64 of the rest at random distances, counted
+//                 64 times
 //   together      the others between them. A span that lasted long enough for SLOWLOG or LATENCY is laid at the door of the request
 //                 that moved the most bytes, or of the last
 //
@@ -32,6 +33,7 @@ struct command_entry;
 
 struct stopwatch {
     uint64_t mark;         // ticks where the last span of this turn ended; 0 = none yet
+    bool rested;           // the reactor had waited before this turn, and no batch has run yet
     uint64_t slow_ticks;   // spans of fewer are nobody's concern
     uint32_t until_sample; // quick requests before the next that is timed alone
     uint32_t alone;        // command flags, one of which lets a command be timed alone

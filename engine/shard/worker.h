@@ -159,6 +159,7 @@ struct worker {
     uint32_t arena;      // the one in use
     struct list dirty;   // connections with replies to send
     struct list stalled; // connections that wait for room in the mesh
+    uint32_t seen;       // flags of the commands looked up for the batch to come
     bool watching;       // each request is looked at: somebody monitors, or clients are paused (watch.h)
     struct item items[BATCH_REQUESTS];
     struct slice args[BATCH_ARGS];
