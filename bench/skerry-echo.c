@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/slice.h"
 #include "reactor/feature_names.h"
 #include "reactor/memory.h"
@@ -35,6 +36,7 @@ struct listener {
 };
 
 struct conn {
+    struct list link; // of all
     struct op recv;
     struct op send;
     struct op cancel;
@@ -56,7 +58,7 @@ struct echo {
     struct conn **dirty;
     uint32_t dirty_count;
     uint32_t dirty_cap;
-    uint32_t conns;
+    struct list conns; // who is still there at the end is known, not lost
 };
 
 struct echo_options {
@@ -104,7 +106,7 @@ static void conn_open(struct echo *e, int fd)
     buf_init(&c->left, BUF_NO_LIMIT);
     buf_init(&c->behind, BUF_NO_LIMIT);
     reactor_submit(e->reactor, &c->recv);
-    e->conns++;
+    list_append(&e->conns, &c->link);
 }
 
 static void mark_dirty(struct echo *e, struct conn *c)
@@ -144,8 +146,8 @@ static void conn_end(struct echo *e, struct conn *c)
     reactor_close(e->reactor, c->recv.fd);
     buf_deinit(&c->left);
     buf_deinit(&c->behind);
+    list_remove(&c->link);
     free(c);
-    e->conns--;
 }
 
 // Puts bytes behind those of the same turn; apart from them in the arena they are moved there.
@@ -353,6 +355,7 @@ static int listen_on(struct echo *e, int fd, const char *what)
 static int run(const struct echo_options *o)
 {
     static struct echo e;
+    list_init(&e.conns);
     const char *why;
     if (o->reactor.cpu >= 0 && thread_pin_self(o->reactor.cpu) < 0)
         fprintf(stderr, "skerry-echo: cannot run on core %d only\n", o->reactor.cpu);

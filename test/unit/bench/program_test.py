@@ -407,7 +407,7 @@ def the_servers_cpu_time_is_read():
 
 def the_window_is_announced():
     with FakeServer(Store().serve) as server:
-        result = run(server.address, "--duration", "0.2", "--warmup", "0.1", "--announce", "--json")
+        result = run(server.address, "--requests", "200", "--announce", "--json")
     assert answer(result)["requests"] > 0 and result.stderr == "measuring\nmeasured\n", result.stderr
 
 
