@@ -101,7 +101,8 @@ class Store:
 
 class FakeServer:
     def __init__(self, options):
-        self.o, self.store, self.hash, self.ids = options, Store(), Hasher(options.hasher), 0
+        self.o, self.store, self.hash = options, Store(), Hasher(options.hasher)
+        self.keyed = 0
         while True:
             # Below the ports that the kernel gives to clients; and so that a restart with up to 16 shards finds its ports free.
             self.listeners, self.port = [], options.port or random.randrange(10000, 32000, 17)
@@ -202,6 +203,9 @@ class FakeServer:
         key, work = run(body)
         body.end()
         if key is not None:
+            self.keyed += 1
+            if self.keyed == self.o.turn_after:  # another topology, without a word
+                self.o.session_prefix, self.o.epoch = not self.o.session_prefix, self.o.epoch + 1
             full, session = self.hash(key)
             if said_hash is not None and said_hash != full:
                 return error("ERR FCNP key hash mismatch")
@@ -320,6 +324,7 @@ def main():
     p.add_argument("--session-prefix", action="store_true")
     p.add_argument("--password")
     p.add_argument("--epoch", type=int, default=1)
+    p.add_argument("--turn-after", type=int, default=0, help="keyed requests until the route mode changes")
     p.add_argument("--frame-max", type=int, default=512 << 20)
     p.add_argument("--hasher", required=True)
     server = FakeServer(p.parse_args())

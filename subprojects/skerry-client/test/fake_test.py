@@ -85,6 +85,9 @@ def main():
                 claim(f"the example {os.path.basename(example)} runs", done.returncode == 0 and done.stdout, done.stdout)
     with Fake("--shards", 4, "--direct", "--session-prefix", "--password", "secret") as s:
         live("session prefix and password", s.address, "auto", 4, 1, "secret")
+    for word in ("--turn", "--turn-pipeline"):
+        with Fake("--shards", 4, "--direct", "--turn-after", 250) as s:
+            live(f"another topology while connected, {word}", word, s.address)
     restart("a restart as it was", ["--shards", 4, "--direct"], ["--shards", 4, "--direct"])
     restart("a restart with other shards", ["--shards", 2, "--direct"], ["--shards", 8, "--direct", "--epoch", 2])
     restart("a restart without direct ports", ["--shards", 2, "--direct"], ["--shards", 2, "--epoch", 2])

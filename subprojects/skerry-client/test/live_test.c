@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every verb against a server that is there:  live_test ADDRESS MODE SHARDS DIRECT [PASSWORD]
 //   MODE auto, fanout or direct; SHARDS and DIRECT (0 or 1): what the client must learn (fanout learns nothing)
+//   live_test --turn ADDRESS, --turn-pipeline ADDRESS: the server changes its route mode after some requests (fake_server.py --turn-after)
 //   live_test --restart ADDRESS: says "ready", waits for a line on its input, in which time the server is ended and started again
 #include "claims.h"
 
@@ -464,6 +465,62 @@ static void a_restart_is_survived(void)
     printf("    %d of 50 requests were queued before and sent after\n", good);
 }
 
+// ---- a topology that changes while every connection stays
+
+static void wrong_shards_lead_to_the_new_topology(void)
+{
+    struct skerry_client_topology before = { .size = sizeof before }, after = { .size = sizeof after };
+    struct skerry_client_bytes value;
+    char key[32];
+    IS(skerry_client_connect(client), OK);
+    skerry_client_topology(client, &before);
+    for (int i = 0; i < 300; i++) { // the server turns within these
+        size_t length = (size_t)sprintf(key, "s:%d:c:%d", i % 50, i);
+        IS(skerry_client_set(client, key, length, key, length, 0), OK);
+        IS(skerry_client_get(client, key, length, &value), OK);
+        CHECK(same(value, key, length));
+    }
+    skerry_client_topology(client, &after);
+    CHECK(before.session_prefix != after.session_prefix);
+    CHECK_EQUAL(after.epoch, before.epoch + 1);
+    CHECK_EQUAL(after.refreshed, before.refreshed + 1); // one question, however many were wrong
+}
+
+static void a_pipeline_says_what_moved_and_the_rest_is_served(void)
+{
+    enum { COUNT = 2000 };
+    struct skerry_client_topology before = { .size = sizeof before }, after = { .size = sizeof after };
+    const struct skerry_client_reply *reply;
+    char key[32];
+    int good = 0, moved = 0;
+    IS(skerry_client_connect(client), OK);
+    skerry_client_topology(client, &before);
+    for (int i = 0; i < COUNT; i++)
+        IS(skerry_client_queue_set(client, key, (size_t)sprintf(key, "s:%d:c:%d", i % 50, i), "x", 1, 0, NULL), OK);
+    while (skerry_client_wait(client, &reply) == SKERRY_CLIENT_OK) {
+        good += reply->status == SKERRY_CLIENT_OK;
+        moved += reply->status == SKERRY_CLIENT_MOVED;
+        if (reply->status != SKERRY_CLIENT_OK && reply->status != SKERRY_CLIENT_MOVED) {
+            printf("    %s\n", reply->error);
+            wrong++;
+        }
+    }
+    CHECK_EQUAL(good + moved, COUNT);
+    CHECK(good > 0 && moved > 0);
+    IS(skerry_client_set(client, "s:1:c:2", 7, "x", 1, 0), OK);
+    skerry_client_topology(client, &after);
+    CHECK_EQUAL(after.epoch, before.epoch + 1);
+}
+
+static int run_turn(bool pipeline)
+{
+    static const struct claim claims[] = {
+        { "wrong_shards_lead_to_the_new_topology", wrong_shards_lead_to_the_new_topology },
+        { "a_pipeline_says_what_moved_and_the_rest_is_served", a_pipeline_says_what_moved_and_the_rest_is_served },
+    };
+    return claims_run(&claims[pipeline], 1, NULL);
+}
+
 static int run_restart(void)
 {
     static const struct claim claims[] = { { "a_restart_is_survived", a_restart_is_survived } };
@@ -495,14 +552,16 @@ int main(int argc, char **argv)
         CLAIM(replies_that_nobody_takes_stop_the_reading),
         CLAIM(a_wrong_password_is_refused),
     };
-    bool restart = argc > 1 && strcmp(argv[1], "--restart") == 0;
-    if (argc < (restart ? 3 : 5)) {
-        fprintf(stderr, "usage: %s ADDRESS auto|fanout|direct SHARDS DIRECT [PASSWORD], or --restart ADDRESS\n", argv[0]);
+    bool restart = argc > 1 && strcmp(argv[1], "--restart") == 0, turn = argc > 1 && strncmp(argv[1], "--turn", 6) == 0;
+    bool word = restart || turn;
+    if (argc < (word ? 3 : 5)) {
+        fprintf(stderr, "usage: %s ADDRESS auto|fanout|direct SHARDS DIRECT [PASSWORD], or --restart|--turn|--turn-pipeline ADDRESS\n",
+                argv[0]);
         return 2;
     }
-    options.address = restart ? argv[2] : argv[1];
+    options.address = word ? argv[2] : argv[1];
     options.request_timeout_ms = options.connect_timeout_ms = 60000; // a slow machine is no failure
-    if (!restart) {
+    if (!word) {
         options.mode = strcmp(argv[2], "auto") == 0     ? SKERRY_CLIENT_AUTO
                        : strcmp(argv[2], "fanout") == 0 ? SKERRY_CLIENT_FANOUT
                                                         : SKERRY_CLIENT_DIRECT;
@@ -515,7 +574,9 @@ int main(int argc, char **argv)
         printf("%s\n0 passed, 1 failed\n", skerry_client_failure());
         return 1;
     }
-    int status = restart ? run_restart() : claims_run(claims, sizeof claims / sizeof claims[0], NULL);
+    int status = restart ? run_restart()
+                 : turn  ? run_turn(strcmp(argv[1], "--turn-pipeline") == 0)
+                         : claims_run(claims, sizeof claims / sizeof claims[0], NULL);
     skerry_client_free(client);
     return status;
 }
