@@ -20,9 +20,12 @@ struct deferred {
     struct intent intents[];
 };
 
-static uint32_t key_count(const struct command_keys *k)
+// 0: a cursor, which reads all keys.
+static uint32_t keys_of(const struct command *command, const struct slice *argv, uint32_t argc, struct command_keys *keys)
 {
-    return (k->last - k->first) / k->step + 1;
+    if (!command_keys(command, argv, argc, keys))
+        return 0;
+    return (keys->last - keys->first) / keys->step + 1;
 }
 
 // Is any of the command's keys, which all belong to this worker, announced by somebody who goes first?
@@ -30,6 +33,8 @@ static bool conflicts(struct worker *w, const struct command *command, const str
 {
     const struct intents *table = &w->txns.intents;
     bool exclusive = (command->flags & CMD_WRITE) != 0;
+    if (unlikely((command->flags & CMD_CURSOR) != 0))
+        return intents_conflict_all(table);
     if (likely(command->key_first == command->key_last && (command->flags & CMD_MOVABLE_KEYS) == 0))
         return intents_conflict(table, txn_print(hash), exclusive);
     struct command_keys keys;
@@ -53,9 +58,8 @@ static struct deferred *deferred_new(struct worker *w, const struct command *com
                                      struct blob **blobs, uint32_t blobs_cap)
 {
     struct command_keys keys;
-    bool has_keys = command_keys(command, argv, argc, &keys);
-    assert(has_keys);
-    struct deferred *d = malloc(sizeof *d + (key_count(&keys) + 1) * sizeof d->intents[0]);
+    uint32_t count = keys_of(command, argv, argc, &keys);
+    struct deferred *d = malloc(sizeof *d + (count + 1) * sizeof d->intents[0]);
     if (d == NULL)
         return NULL;
     *d = (struct deferred){ .command = command, .db = db };
@@ -64,9 +68,10 @@ static struct deferred *deferred_new(struct worker *w, const struct command *com
         return NULL;
     }
     bool exclusive = (command->flags & CMD_WRITE) != 0;
-    ticket_init(&d->ticket, d->intents, key_count(&keys) + 1, exclusive ? INTENT_SOME_EXCLUSIVE : INTENT_SOME_SHARED);
+    enum intent_mode some = exclusive ? INTENT_SOME_EXCLUSIVE : INTENT_SOME_SHARED;
+    ticket_init(&d->ticket, d->intents, count + 1, count == 0 ? INTENT_SHARED : some);
     d->ticket.kind = TICKET_DEFERRED;
-    for (uint32_t i = 0; i < key_count(&keys); i++)
+    for (uint32_t i = 0; i < count; i++)
         ticket_key(&d->ticket, i + 1, txn_print_of(w, argv[keys.first + i * keys.step]), exclusive);
     return d;
 }
@@ -76,7 +81,8 @@ bool defer_item(struct conn *c, const struct item *item)
     struct worker *w = c->worker;
     const struct request *rq = &item->request;
     uint32_t db = c->client.db;
-    if (item->keyspace == NULL || multi_running(c) || !conflicts(w, item->command, rq->argv, rq->argc, item->hash))
+    bool touches = item->keyspace != NULL || (item->command->flags & CMD_CURSOR) != 0;
+    if (!touches || multi_running(c) || !conflicts(w, item->command, rq->argv, rq->argc, item->hash))
         return false;
     struct deferred *d = deferred_new(w, item->command, rq->argv, rq->argc, db, c->blobs, c->blobs_cap);
     struct pending *p = d != NULL ? conn_expect(c) : NULL;

@@ -237,6 +237,11 @@ bool intents_conflict(const struct intents *table, uint64_t print, bool exclusiv
     return q != NULL && (exclusive || q->live[INTENT_EXCLUSIVE] > 0);
 }
 
+bool intents_conflict_all(const struct intents *table)
+{
+    return table->root.live[INTENT_EXCLUSIVE] > 0 || table->root.live[INTENT_SOME_EXCLUSIVE] > 0;
+}
+
 static bool queue_sound(struct intent_queue *q)
 {
     uint32_t live[INTENT_MODES] = { 0 }, granted[INTENT_MODES] = { 0 };

@@ -84,5 +84,8 @@ struct ticket *intents_take(struct intents *table);
 // Must one who wants this key now wait behind a ticket? (Readers pass readers.)
 bool intents_conflict(const struct intents *table, uint64_t print, bool exclusive);
 
+// Must one who wants to read all keys now wait?
+bool intents_conflict_all(const struct intents *table);
+
 // Walks everything (audit).
 bool intents_sound(struct intents *table);

@@ -78,10 +78,6 @@ bool multi_watch(struct conn *c, struct item *item)
     struct worker *w = c->worker;
     struct multi *m = multi_of(c);
     const struct request *rq = &item->request;
-    if (c->queueing) {
-        item->refusal = REFUSE_WATCH;
-        return false;
-    }
     for (uint32_t i = 1; m != NULL && i < rq->argc; i++) {
         m->watched_bytes += rq->argv[i].len + sizeof(struct watched) * 4;
         if (m->watched_bytes > w->options.client_query_buffer_limit)
@@ -118,7 +114,7 @@ void multi_watching(struct conn *c)
 
 // ---- queueing
 
-static command_fn *const AT_ONCE[] = { cmd_exec, cmd_discard, cmd_multi, cmd_watch, cmd_quit, cmd_reset };
+static command_fn *const AT_ONCE[] = { cmd_exec, cmd_discard, cmd_quit, cmd_reset };
 
 static bool runs_at_once(const struct command *command)
 {
@@ -405,8 +401,6 @@ void cmd_multi(struct call *call)
         reply_error(call->reply, "ERR out of memory");
     } else if (c->frame != 0) {
         reply_error(call->reply, "ERR MULTI is not part of FCNP: send it as RESP");
-    } else if (c->queueing) {
-        reply_error(call->reply, "ERR MULTI calls can not be nested");
     } else {
         move(m, MULTI_QUEUEING);
         reply_ok(call->reply);
@@ -474,11 +468,7 @@ static bool database(struct call *call, uint32_t arg, uint32_t *out)
         reply_error(call->reply, arg == 1 ? "ERR invalid first DB index" : "ERR invalid second DB index");
         return false;
     }
-    if (db < 0 || db >= store_databases(call->store)) {
-        reply_error(call->reply, "ERR DB index is out of range");
-        return false;
-    }
-    *out = (uint32_t)db;
+    *out = db < 0 ? UINT32_MAX : (uint32_t)db; // neither is there
     return true;
 }
 
@@ -487,6 +477,10 @@ void cmd_swapdb(struct call *call)
     uint32_t a, b;
     if (!database(call, 1, &a) || !database(call, 2, &b))
         return;
+    if (a >= store_databases(call->store) || b >= store_databases(call->store)) {
+        reply_error(call->reply, "ERR DB index is out of range");
+        return;
+    }
     watched_swapped(call->worker, a, b);
     store_swap(call->store, a, b);
     call->dirty++;

@@ -45,7 +45,7 @@ struct multi {
 
 // While queueing: decides what becomes of the item (item->refusal says QUEUED or why not; REFUSE_NOT: it runs).
 void multi_take(struct conn *c, struct item *item);
-// WATCH, before it goes to the keys' workers. False: refused, item->refusal says why.
+// WATCH, before it goes to the keys' workers. False: too much is watched, the connection is closed.
 bool multi_watch(struct conn *c, struct item *item);
 // WATCH has been answered, or will be at the barrier's end.
 void multi_watching(struct conn *c);

@@ -92,7 +92,8 @@ static inline bool place(struct conn *c, struct item *item, const struct command
     }
     if ((command->flags & CMD_LOCAL) == 0)
         route_many(c, item);
-    return (command->flags & CMD_LOCAL) != 0;
+    // Behind SWAPDB a database's keyspaces are others.
+    return (command->flags & CMD_LOCAL) != 0 || command->run == cmd_swapdb;
 }
 
 bool run_prepare(struct conn *c, struct item *item)
@@ -160,11 +161,19 @@ static const char *multi_refusal(enum refusal refusal)
         return "ERR Command not allowed inside a transaction";
     if (refusal == REFUSE_MEMORY)
         return REPLY_OUT_OF_MEMORY;
-    return refusal == REFUSE_WATCH ? "ERR WATCH inside MULTI is not allowed" : "ERR MULTI is not part of FCNP: send it as RESP";
+    return "ERR MULTI is not part of FCNP: send it as RESP";
 }
 
-static cold void refuse(struct worker *w, const struct item *item, struct reply *reply)
+// EXEC with arguments: the transaction is over.
+static cold void refuse_exec(struct conn *c, struct reply *reply)
 {
+    multi_reset(c);
+    reply_error(reply, "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command");
+}
+
+static cold void refuse(struct conn *c, const struct item *item, struct reply *reply)
+{
+    struct worker *w = c->worker;
     if (item->refusal == REFUSE_BARE_MISS) {
         w->stats.commands++;
         w->commands[command_index(item->command)].calls++;
@@ -180,6 +189,8 @@ static cold void refuse(struct worker *w, const struct item *item, struct reply 
         w->commands[command_index(item->command)].rejected++;
     if (item->refusal == REFUSE_UNKNOWN)
         reply_unknown(reply, &item->request);
+    else if (item->refusal == REFUSE_ARITY && item->command->run == cmd_exec)
+        refuse_exec(c, reply);
     else if (item->refusal == REFUSE_ARITY)
         reply_error_format(reply, "ERR wrong number of arguments for '%s' command", item->command->name);
     else if (item->refusal == REFUSE_AUTH)
@@ -243,7 +254,7 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
             drop_http(c);
             return;
         }
-        refuse(c->worker, item, reply);
+        refuse(c, item, reply);
         if (reply->errors > 0)
             run_count_error(c->worker, reply);
     } else {
@@ -338,14 +349,10 @@ static cold void run_odd(struct conn *c, struct item *item, struct call *call, b
     if (c->queueing)
         multi_take(c, item);
     bool watch = item->refusal == REFUSE_NOT && item->command->run == cmd_watch;
-    if (watch && multi_watch(c, item)) {
+    if (watch && multi_watch(c, item))
         run_watch(c, item, call);
+    if (watch)
         return;
-    }
-    if (watch) {
-        item->spread = false;
-        item->worker = c->worker->id;
-    }
     if (c->state == CONN_OPEN || multi_running(c))
         dispatch(c, item, call, native);
 }
@@ -742,7 +749,9 @@ static cold bool serve_aside(struct worker *w, uint32_t from, const struct serve
     default:
         break;
     }
-    if (head->command >= MESH_WORDS || s->keyspace == NULL || (head->flags & MESH_IN_TXN) != 0)
+    if (head->command >= MESH_WORDS || (head->flags & MESH_IN_TXN) != 0)
+        return false;
+    if (s->keyspace == NULL && (command_at(head->command)->flags & CMD_CURSOR) == 0)
         return false;
     return defer_served(w, from, head, s->argv, s->hash);
 }
@@ -879,6 +888,8 @@ void run_serve(struct worker *w, struct mesh_block *block)
             locate(w, s);
             args += s->head->argc;
             count++;
+            if (unlikely(s->keyspace == NULL) && s->head->command < MESH_WORDS && command_at(s->head->command)->run == cmd_swapdb)
+                break; // what follows is located in other keyspaces
         }
         for (uint32_t i = 0; i < count; i++)
             batch[i].displaced = batch[i].keyspace != NULL && keyspace_prefetch_entry(batch[i].keyspace, batch[i].hash);

@@ -512,6 +512,11 @@ static void run_all(struct conn *c, struct slice in)
     size_t used = 0;
     bool more = true;
     while (more && used < in.len) {
+        if (unlikely(!conn_runs(c) && c->state == CONN_OPEN)) {
+            // Not even an error in what follows may be answered yet: EXEC's replies come first.
+            stop_batch(c, NULL, 0);
+            break;
+        }
         struct slice rest = slice_of(in.data + used, in.len - used);
         used += rest.data[0] == FCNP_MAGIC ? run_whole_frames(c, rest, &more) : run_whole(c, rest, &more);
     }

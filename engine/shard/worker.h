@@ -116,7 +116,6 @@ enum refusal {
     REFUSE_QUEUED, // no error: it runs with EXEC
     REFUSE_NO_MULTI,
     REFUSE_MEMORY,
-    REFUSE_WATCH,
     REFUSE_MULTI_FRAME,
 };
 

@@ -520,6 +520,21 @@ def command(s, name):
                   [name, "INFO", s.r.choice(sorted(KEYED)).upper()])
 
 
+@generates("multi", "exec", "discard", "unwatch")
+def alone(s, name):
+    return [name]
+
+
+@generates("watch")
+def watch(s, name):
+    return [name] + s.keys(1, 4)
+
+
+@generates("swapdb")
+def swapdb(s, name):
+    return [name, s.pick(0, 0, 1, 2, 15, 16, -1, s.edge()), s.pick(0, 1, 1, 2, 15, 16, s.nonsense())]
+
+
 # Replies that hold the reference's own list of commands are not compared.
 KEYED = {n for n in GENERATORS if n not in ("client", "config", "object", "command", "hello", "auth", "lolwut", "ping", "echo", "select", "time")}
 SUBJECTS = set(GENERATORS)
@@ -579,6 +594,8 @@ class Pair:
         self.ours.call(*command), self.theirs.call(*command)
 
     def fresh(self):
+        self.both("DISCARD")
+        self.both("UNWATCH")
         self.both("SELECT", "0")
         self.both("FLUSHALL")
 
@@ -677,6 +694,35 @@ def whole_walks(pair, options, report):
     pair.fresh()
 
 
+# Whose replies are the same everywhere, so that EXEC's array is.
+IN_MULTI = ("get set append incr incrby mget mset msetnx del unlink exists touch rename renamenx copy getrange setrange strlen bitcount setbit "
+            "getbit bitop lcs getset getdel setnx type dbsize ping echo select swapdb flushdb persist bitfield watch multi discard unwatch").split()
+
+
+def transactions(pair, options, report):
+    s = Shapes(f"{options.seed} transactions")
+    for _ in range(0, options.cases, 10):
+        pair.fresh()
+        batch = [maker(s) for _ in range(8)]
+        for _ in range(6):
+            if s.chance(0.5):
+                batch.append(["watch"] + s.keys(1, 3))
+            if s.chance(0.4):
+                name = s.r.choice(IN_MULTI)
+                batch.append(GENERATORS[name](s, name))
+            batch.append(["multi"])
+            for _ in range(s.r.randint(0, 6)):
+                name = s.r.choice(IN_MULTI)
+                batch.append(damaged(s, GENERATORS[name](s, name)))
+            batch.append(["exec"] if s.chance(0.85) else ["discard"])
+            batch += [prober(s), prober(s)]
+        try:
+            pair.compare([b for b in batch if not in_the_past(b, "dbsize")])
+        except Difference as d:
+            report("transactions", str(d))
+    pair.fresh()
+
+
 def wrong_arity(pair, options, report):
     """Every command and subcommand with 0 to 6 arguments that mean nothing, unless it might be obeyed."""
     names = [n[1].decode() for n in pair.ours.call("COMMAND", "LIST")[1]]
@@ -722,6 +768,8 @@ def main():
     for protocol in (options.protocol,) if options.protocol else (2, 3):
         names = [n for n in sorted(GENERATORS) if not only or n in only]
         rounds = [(n, lambda p, n=n: round_of(p, n, options, report)) for n in names]
+        if not only or "transactions" in only:
+            rounds += [("transactions", lambda p: transactions(p, options, report))]
         if not only:
             rounds += [("scan", lambda p: whole_walks(p, options, report)), ("arity", lambda p: wrong_arity(p, options, report))]
         for name, one in rounds:
@@ -733,7 +781,7 @@ def main():
             compared += pair.compared
             pair.close()
     print(f"{compared} replies compared in {time.monotonic() - started:.0f} s")
-    print(f"{len(SUBJECTS) + 2 - len(found)} passed, {len(found)} failed" + (": " + ", ".join(f"{n} {c}" for n, c in sorted(found.items())) if found else ""))
+    print(f"{len(SUBJECTS) + 3 - len(found)} passed, {len(found)} failed" + (": " + ", ".join(f"{n} {c}" for n, c in sorted(found.items())) if found else ""))
     sys.exit(1 if found else 0)
 
 

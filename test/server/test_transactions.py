@@ -277,6 +277,8 @@ def swapdb_exchanges_two_databases(s):
         c.call("SELECT", "0")
         check_equal(c.call("MGET", KEYS[0], KEYS[1]), [b"three", None], "MGET in 0")
         check_equal(c.call("DBSIZE"), 1, "DBSIZE")
+        words = [("FLUSHALL",), ("INCR", "a"), ("INCR", "b"), ("SWAPDB", "0", "1"), ("INCR", "a"), ("INCR", "b"), ("SWAPDB", "1", "0"), ("INCR", "a"), ("INCR", "b")]
+        check_equal(c.pipeline(words), ["OK", 1, 1, "OK", 1, 1, "OK", 2, 2], "SWAPDB in a pipeline")
         check_equal(c.call("SWAPDB", "0", "99"), Error("ERR DB index is out of range"), "SWAPDB")
         check_equal(c.call("SWAPDB", "x", "1"), Error("ERR invalid first DB index"), "SWAPDB")
         check_equal(c.call("SWAPDB", "1", "x"), Error("ERR invalid second DB index"), "SWAPDB")

@@ -64,6 +64,7 @@ static void a_reader_does_not_pass_a_writer_that_waits(void)
     set_up();
     enqueue(&a, 7, false);
     enqueue(&writer, 7, true);
+    check(intents_conflict_all(&table));
     enqueue(&late, 7, false);
     check(next_is(&a));
     check(intents_conflict(&table, 7, false));
@@ -103,6 +104,7 @@ static void who_reads_all_keys_lets_readers_pass_and_no_writer(void)
     check_equal(intents_enqueue(&table, &all.ticket), 0);
     check(next_is(&all));
     check(!intents_conflict(&table, 7, false));
+    check(!intents_conflict_all(&table));
     check(intents_conflict(&table, 7, true));
     intents_release(&table, &all.ticket);
     check(!intents_conflict(&table, 7, true));
