@@ -75,6 +75,36 @@ def keys_expire():
 
 
 @claim
+def transactions_are_whole():
+    with r.pipeline(transaction=True) as pipe:
+        assert pipe.set("a", "1").mset({"b": "2", "c": "3"}).incr("a").mget("a", "b", "c").execute() == [True, True, 2, [b"2", b"2", b"3"]]
+    with r.pipeline() as pipe:
+        pipe.watch("a", "b", "c")
+        assert pipe.get("a") == b"2"
+        r.set("b", "changed")
+        pipe.multi()
+        pipe.set("a", "never")
+        try:
+            pipe.execute()
+            raise AssertionError("EXEC in spite of a change")
+        except redis.WatchError:
+            pass
+    assert r.get("a") == b"2"
+
+    def double(pipe):
+        value = int(pipe.get("a"))
+        pipe.multi()
+        pipe.set("a", value * 2)
+
+    assert r.transaction(double, "a") == [True] and r.get("a") == b"4"
+    try:
+        r.pipeline().set("a", "1").incr("b").execute()
+        raise AssertionError("INCR of a word in a transaction")
+    except redis.ResponseError as error:
+        assert "not an integer" in str(error)
+
+
+@claim
 def bits_are_counted():
     assert r.setbit("b", 7, 1) == 0 and r.getbit("b", 7) == 1 and r.bitcount("b") == 1 and r.bitpos("b", 1) == 7
     r.set("c", "abc")
