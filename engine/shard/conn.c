@@ -117,6 +117,16 @@ struct conn *conn_new(struct worker *w, int fd, bool is_unix)
     return c;
 }
 
+// Counts against maxmemory in place of what was counted last.
+static void set_charge(struct conn *c, uint64_t bytes)
+{
+    struct worker *w = c->worker;
+    int64_t more = (int64_t)(bytes - c->charged);
+    c->charged = bytes;
+    w->stats.client_memory += (uint64_t)more;
+    store_charge(w->store, more);
+}
+
 void conn_free(struct conn *c)
 {
     struct worker *w = c->worker;
@@ -126,6 +136,7 @@ void conn_free(struct conn *c)
     list_remove(&c->link);
     list_remove(&c->dirty);
     list_remove(&c->stalled);
+    set_charge(c, 0);
     multi_free(c);
     session_deinit(c);
     buf_deinit(&c->out);
@@ -175,7 +186,14 @@ uint64_t conn_memory(const struct conn *c)
     bytes += (uint64_t)c->pending_count * sizeof(struct pending) + c->blobs_cap * sizeof(struct blob *);
     if (c->blob != NULL)
         bytes += c->blob->len; // pages that were never touched take nothing
+    for (uint32_t i = 0; i < c->blobs_cap; i++)
+        bytes += c->blobs[i] != NULL ? c->blobs[i]->len : 0;
     return bytes + (c->out.borrowed ? 0 : c->out.cap);
+}
+
+void conn_charge(struct conn *c)
+{
+    set_charge(c, conn_memory(c));
 }
 
 struct client_buffers client_buffers(const struct client *client)

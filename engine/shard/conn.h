@@ -105,6 +105,7 @@ struct conn {
     uint32_t blob_arg;
     struct blob **blobs; // big arguments of the request being received, by position
     uint32_t blobs_cap;
+    uint64_t charged;      // bytes of it that count against maxmemory
     int64_t soft_since_ms; // over the soft output limit since; 0 = not
     struct multi *multi;   // MULTI and WATCH; NULL: never asked for
     struct client client;
@@ -137,6 +138,8 @@ static inline uint64_t conn_unsent(const struct conn *c)
     return c->out.len + (c->sending.len - c->sent) + c->stash.len;
 }
 uint64_t conn_memory(const struct conn *c);
+// What the connection holds now counts against maxmemory, in place of what was counted last.
+void conn_charge(struct conn *c);
 
 // Appends to what is sent, behind all that is due.
 void conn_say(struct conn *c, struct slice bytes);

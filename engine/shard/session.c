@@ -29,6 +29,14 @@ static void drop_blobs(struct conn *c)
             c->blobs[i] = blob_free(c->blobs[i]);
 }
 
+// What was received is the store's now, or nobody's: it must not count twice.
+static void blobs_done(struct conn *c)
+{
+    drop_blobs(c);
+    if (c->blobs_cap > 0)
+        conn_charge(c);
+}
+
 void session_deinit(struct conn *c)
 {
     if (c->blob != NULL)
@@ -197,7 +205,7 @@ static void run_single(struct conn *c, struct item *item)
         keep_single(c, item);
     else
         c->carry.len = 0;
-    drop_blobs(c);
+    blobs_done(c);
 }
 
 // False: it has to wait, and is still where it was.
@@ -208,7 +216,7 @@ static bool run_single_frame(struct conn *c)
     native_prepare(c, &w->items[0], &w->natives[0]);
     if (run_frames(c, &w->items[0], &w->natives[0], 1) == 0 && c->held)
         return false;
-    drop_blobs(c);
+    blobs_done(c);
     c->carry.len = 0;
     return true;
 }

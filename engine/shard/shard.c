@@ -107,17 +107,15 @@ static void check_idle(struct worker *w, struct conn *c)
 static void check_conns(struct worker *w)
 {
     uint64_t some = w->stats.clients / CRON_CONNS_SHARE + 1;
-    uint64_t memory = 0;
     for (uint64_t i = 0; i < some && !list_empty(&w->conns); i++) {
         struct list *node = list_take_first(&w->conns);
         struct conn *c = container_of(node, struct conn, link);
         list_append(&w->conns, node);
-        memory += conn_memory(c);
+        conn_charge(c);
         if (conn_unsent(c) > OUTPUT_LOW && list_empty(&c->dirty))
             list_append(&w->dirty, &c->dirty); // conn_flush looks at the limits
         check_idle(w, c);
     }
-    w->stats.client_memory = memory / some * w->stats.clients;
 }
 
 static void tick(struct worker *w)

@@ -194,7 +194,7 @@ void worker_refresh_stats(struct worker *w)
     s->expired = sum.expired;
     s->evicted = sum.evicted;
     s->keys = keys;
-    s->memory_used = store_memory_used(w->store);
+    s->memory_used = store_memory_used(w->store) - s->client_memory;
     struct store_memory m = store_memory(w->store);
     s->memory_reserved = m.reserved;
     s->memory_entries = m.entries;

@@ -40,7 +40,7 @@ struct worker_stats {
     uint64_t timeouts_closed;
     uint64_t accept_errors;
     uint64_t clients;
-    uint64_t client_memory;
+    uint64_t client_memory;          // counts against maxmemory too; every connection is looked at once a second
     uint64_t sampled_ops_per_second; // updated ten times a second
     uint64_t keys;
     uint64_t native_frames; // FCNP requests

@@ -244,6 +244,23 @@ def writes_beyond_maxmemory_are_refused_and_reads_go_on(s):
         check_equal(c.call("SET", "free", value), "OK", "SET without a limit")
 
 
+@test(BACKENDS, args=["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-s3fifo"], skerry_only=True, seconds=60)
+def what_connections_hold_counts_against_maxmemory(s):
+    with s.client() as c:
+        for i in range(700):
+            c.must("SET", f"k{i}", "v" * 60000)
+        before = c.call("DBSIZE")
+        with s.client() as big:
+            big.send(b"*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$60000000\r\n" + b"x" * (40 << 20))  # and no more: it stays with the connection
+            wait_until(lambda: c.call("DBSIZE") < before * 3 / 4, 30, "keys give way to what a connection holds")
+        c.must("FLUSHALL", "SYNC")
+        held = lambda: int(c.must("INFO", "memory").split(b"mem_clients_normal:")[1].split()[0])
+        wait_until(lambda: held() < 10 << 20, 30, "a client that went holds nothing")
+        for i in range(700):
+            c.must("SET", f"k{i}", "v" * 60000)
+        wait_until(lambda: c.call("SET", "again", "v") == "OK" and c.call("DBSIZE") > before * 9 / 10, 30, "the room is the keys' again")
+
+
 @test(BACKENDS, own=True, skerry_only=True, seconds=60)
 def an_idle_server_sleeps(config):
     with Server(config) as s:

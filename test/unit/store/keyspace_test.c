@@ -79,6 +79,35 @@ static void out_of_memory_changes_nothing(void)
     }
 }
 
+// Every call for pages in a short history fails once, each in a run of its own.
+static void any_one_failure_changes_nothing_else(void)
+{
+    static struct model m;
+    static const enum store_policy POLICIES[] = { STORE_NOEVICTION, STORE_ALLKEYS_S3FIFO };
+    for (int p = 0; p < 2; p++) {
+        struct store_options o = PLAIN;
+        o.policy = POLICIES[p];
+        o.memory_max = p == 0 ? 0 : 400000;
+        bool failed = true;
+        int64_t at = 0;
+        for (; failed && at < 2000 && test_failures == 0; at++) {
+            check_equal(model_start(&m, 31, &o), 0);
+            m.may_fail = true;
+            m.evicts = o.memory_max != 0;
+            m.keys = 600;
+            m.pages.fail_in = at;
+            for (int i = 0; i < 6000; i++)
+                model_step(&m);
+            failed = m.pages.fail_in < 0;
+            m.pages.fail_in = -1;
+            model_check(&m);
+            model_stop(&m);
+        }
+        check_equal(failed, false);
+        check(at > 20);
+    }
+}
+
 static void a_store_without_memory_is_no_store(void)
 {
     struct pages pages;
@@ -407,8 +436,8 @@ static void compaction_gives_memory_back_and_harms_no_entry(void)
 
 TESTS(TEST(compaction_gives_memory_back_and_harms_no_entry), TEST(random_operations_agree_with_a_plain_map),
       TEST(random_operations_in_a_full_cache_agree_with_a_plain_map), TEST(out_of_memory_changes_nothing),
-      TEST(a_store_without_memory_is_no_store), TEST(the_index_is_right_at_every_step_of_its_directory),
-      TEST(a_scan_sees_what_was_there_from_begin_to_end), TEST(cleared_memory_comes_back_in_pieces),
-      TEST(reclaiming_gives_all_that_was_cleared_back_at_once), TEST(an_emptied_store_gives_its_pages_back),
-      TEST(an_append_a_byte_at_a_time_moves_seldom), TEST(a_pinned_value_outlives_its_entry), TEST(random_draws_reach_every_key),
-      TEST(few_entries_need_a_third_step_of_prefetching), TEST(empty_keyspaces_cost_little))
+      TEST(any_one_failure_changes_nothing_else), TEST(a_store_without_memory_is_no_store),
+      TEST(the_index_is_right_at_every_step_of_its_directory), TEST(a_scan_sees_what_was_there_from_begin_to_end),
+      TEST(cleared_memory_comes_back_in_pieces), TEST(reclaiming_gives_all_that_was_cleared_back_at_once),
+      TEST(an_emptied_store_gives_its_pages_back), TEST(an_append_a_byte_at_a_time_moves_seldom), TEST(a_pinned_value_outlives_its_entry),
+      TEST(random_draws_reach_every_key), TEST(few_entries_need_a_third_step_of_prefetching), TEST(empty_keyspaces_cost_little))
