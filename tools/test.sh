@@ -156,7 +156,7 @@ stage_asan() {
 stage_tsan() {
     build build-tsan clang --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Daudit=true -Dwerror=false || return 1
     export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1:SKERRY_TEST_SLOW=8
-    together run_suites build-tsan 4 unit -- server_tests build-tsan --workers 2 --shards 2 -k pipeline,commands,stream
+    together run_suites build-tsan 4 unit -- server_tests build-tsan --workers 2 --shards 2 -k pipeline,commands,stream,see_one_redis
 }
 
 stage_fuzz() {
