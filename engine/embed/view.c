@@ -88,7 +88,7 @@ static enum skerry_status get_view(struct skerry *s, struct slice key, struct pl
     struct shard *sh = shard_enter(s, p.shard, &status);
     if (unlikely(sh == NULL))
         return status;
-    struct entry *e = point_find(s->core, sh->keys, key, p.hash);
+    struct entry *e = keyspace_find_here(sh->keys, key, p.hash, &s->core->clock.clock);
     if (likely(e != NULL))
         status = view_take(sh, sh->keys, e, view);
     shard_unlock(s, sh);
