@@ -152,6 +152,13 @@ ALLOWED = [
     ("object", is_sub("refcount"), integers_near(2**31), None, "Redis shares the objects of small integers, skerry shares nothing"),
     ("object", is_sub("help"), same_kind, None, "our own words"),
     ("object", is_sub("encoding"), encoding_of_float, None, "a whole number made by INCRBYFLOAT is int here and embstr there; a copied one likewise"),
+    ("memory", is_sub("usage"), same_kind, None, "what a key takes differs"),
+    ("memory", is_sub("help"), same_kind, None, "our own words"),
+    ("slowlog", is_sub("help"), same_kind, None, "our own words"),
+    ("slowlog", is_sub("get"), same_kind, None, "what was slow differs"),
+    ("slowlog", is_sub("len"), same_kind, None, "what was slow differs"),
+    ("latency", is_sub("doctor"), same_kind, None, "our own words"),
+    ("latency", is_sub("help"), same_kind, None, "our own words"),
     ("command", is_sub("list"), same_members, None, "no order is promised"),
     ("command", is_sub("info"), same_but_notes, None, "remarks of the reference about its keys"),
     ("client", is_sub("list"), same_kind, None, "facts about one's own connections"),
@@ -462,6 +469,30 @@ def copy(s, name):
     return [name, s.key(), s.key()] + options_of(s, pool, 2)
 
 
+@generates("move")
+def move(s, name):
+    return [name, s.key(), s.pick(0, 1, 1, 2, -1, 99, "a", MAX64, 2**31)]
+
+
+@generates("memory")
+def memory(s, name):
+    return s.pick([name, "USAGE", s.key()], [name, "USAGE", s.key(), "SAMPLES", s.pick("0", "5", "-1", "a")], [name, "USAGE", s.key(), "SAMPLES"],
+                  [name, "USAGE", s.key(), "FOO", "1"], [name, "USAGE"], [name, "FOO"], [name], [name, "PURGE", "x"], [name, "HELP"])
+
+
+@generates("slowlog")
+def slowlog(s, name):
+    return s.pick([name], [name, "FOO"], [name, "GET", s.pick("0", "-2", "a", MAX64, "-1", "10", "")], [name, "GET", "1", "2"], [name, "LEN"],
+                  [name, "LEN", "x"], [name, "RESET"], [name, "RESET", "x"], [name, "HELP"])
+
+
+@generates("latency")
+def latency(s, name):
+    return s.pick([name], [name, "FOO"], [name, "LATEST"], [name, "LATEST", "x"], [name, "HISTORY", "x"], [name, "HISTORY"], [name, "RESET"],
+                  [name, "RESET", "x", "y"], [name, "GRAPH", s.pick("x", "command")], [name, "GRAPH"], [name, "DOCTOR"], [name, "HISTOGRAM", "nonesuch"],
+                  [name, "HELP"])
+
+
 @generates("ping", "echo")
 def ping(s, name):
     return [name] + [s.value() for _ in range(s.pick(0, 1, 1, 1, 2))]
@@ -479,7 +510,10 @@ def client(s, name):
                   [name, "NO-TOUCH", s.pick("on", "OFF", "x")], [name, "FOO"], [name], [name, "GETREDIR"], [name, "REPLY", s.pick("ON", "x")],
                   [name, "KILL", "1.2.3.4:5"], [name, "KILL", "ID", s.pick("99999999", "a", "-1", "0")], [name, "KILL", "FOO", "x"],
                   [name, "KILL", "TYPE", "foo"], [name, "KILL", "ID", "99999999", "TYPE"], [name, "LIST", "TYPE", "foo"], [name, "LIST", "FOO"],
-                  [name, "LIST", "ID", "a"], [name, "KILL", "SKIPME", "maybe"], [name, "KILL", "USER", "nobody"])
+                  [name, "LIST", "ID", "a"], [name, "KILL", "SKIPME", "maybe"], [name, "KILL", "USER", "nobody"],
+                  [name, "PAUSE", s.pick("a", "-1", "0")], [name, "PAUSE", "0", s.pick("WRITE", "ALL", "FOO")], [name, "UNPAUSE"], [name, "UNPAUSE", "x"],
+                  [name, "UNBLOCK", s.pick("99999999", "a", "-1")], [name, "UNBLOCK", "99999999", s.pick("TIMEOUT", "ERROR", "FOO")],
+                  [name, "TRACKING", s.pick("OFF", "FOO")], [name, "TRACKINGINFO"], [name, "CACHING", "YES"])
 
 
 @generates("config")
@@ -536,7 +570,7 @@ def swapdb(s, name):
 
 
 # Replies that hold the reference's own list of commands are not compared.
-KEYED = {n for n in GENERATORS if n not in ("client", "config", "object", "command", "hello", "auth", "lolwut", "ping", "echo", "select", "time")}
+KEYED = {n for n in GENERATORS if n not in ("client", "config", "object", "command", "hello", "auth", "lolwut", "ping", "echo", "select", "time", "memory", "slowlog", "latency")}
 SUBJECTS = set(GENERATORS)
 # Not generated where a wrong arity would end the connection or the server.
 UNDAMAGED = {"hello", "command", "config"}

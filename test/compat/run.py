@@ -132,6 +132,18 @@ def redis_cli(server):
     claim("redis-cli --pipe", "errors: 0, replies: 200" in out, out)
     out = run(cli + ["--scan", "--pattern", "key:*"]).stdout
     claim("redis-cli --scan", len(set(out.split())) == 200, out)
+    for way in ("--bigkeys", "--memkeys"):
+        out = run(cli + [way]).stdout
+        claim(f"redis-cli {way}", "Sampled 200 keys in the keyspace!" in out and "200 strings" in out, out)
+    with subprocess.Popen(cli + ["monitor"], stdout=subprocess.PIPE, text=True) as monitor:
+        began = monitor.stdout.readline()
+        run(cli + ["echo", "seen"])
+        out = began + monitor.stdout.readline()
+        monitor.kill()
+    claim("redis-cli monitor", began == "OK\n" and '"echo" "seen"' in out, out)
+    for words, want in (("slowlog reset", "OK"), ("latency reset", "0"), ("memory doctor", ""), ("latency doctor", ""), ("client list", "id=")):
+        out = run(cli + words.split()).stdout
+        claim(f"redis-cli {words}", want in out and "ERR" not in out, out)
     out = run(cli + ["-r", "20", "ping"]).stdout
     claim("redis-cli -r 20 ping", out.split() == ["PONG"] * 20, out)
 
