@@ -15,15 +15,15 @@ LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(,|$)')
 def exchange(port, request, seconds=20):
     """Everything that comes back until the end."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds * SLOW) as sock:
-        sock.sendall(request)
         data = b""
         try:
+            sock.sendall(request)
             while True:
                 more = sock.recv(65536)
                 if not more:
                     return data
                 data += more
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):
             return data
 
 
@@ -117,7 +117,7 @@ def a_scrape_tells_what_happened(config):
                 check_equal(status, 200, "status")
                 check_equal(headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8", "type")
                 families = parse(body.decode())
-                return families if one(families, "keys") == 100 else None
+                return families if one(families, "keys") == 100 and one(families, "connected_clients") == 1 else None
 
             f = wait_until(settled, 30, "a scrape of 100 keys")
             check_equal(one(f, "connected_clients"), 1, "clients: the scraper is none")
@@ -153,7 +153,8 @@ def the_admin_port_survives_whatever_is_sent(config):
                               (encode("FLUSHALL"), 400), (b"GET\r\n\r\n", 400), (b"\r\n\r\n", 400), (b"\x00\xff\n", 400), (b"\xfa\x01\n\n", 400),
                               (b"GET /metrics HTTP/1.1\r\nX: " + b"y" * 20000, 431), (b"G" * 9000, 431)):
             data = exchange(port, request)
-            check(data.startswith(b"HTTP/1.1 %d " % want), f"{request[:30]!r}: {data[:40]!r}")
+            # Who is told to stop while still sending may see the connection's end only.
+            check(data.startswith(b"HTTP/1.1 %d " % want) or want == 431 and not data, f"{request[:30]!r}: {data[:40]!r}")
         generator = random.Random(7)
         for _ in range(100):
             exchange(port, bytes(generator.randrange(256) for _ in range(generator.randrange(1, 300))) + b"\r\n\r\n")
