@@ -59,6 +59,9 @@ struct client_buffers {
     uint64_t output;  // bytes not sent yet
     uint64_t memory;  // all bytes this connection holds
     uint64_t pending; // requests at other workers
+    int64_t queued;   // between MULTI and EXEC: how many; else -1
+    uint64_t watched; // keys
+    uint64_t multi_memory;
     uint32_t argv_memory;
 };
 struct client_buffers client_buffers(const struct client *c);

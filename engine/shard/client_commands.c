@@ -128,9 +128,9 @@ static void append_client(struct buf *out, const struct client *c, int64_t now_m
     append_text(out, " name=", c->name);
     buf_format(out, " age=%" PRId64 " idle=%" PRId64 " flags=", (now_ms - c->created_ms) / 1000, (now_ms - c->last_ms) / 1000);
     append_flags(out, c->flags);
-    buf_format(out, " db=%" PRIu32 " sub=0 psub=0 ssub=0 multi=-1 watch=0", c->db);
-    buf_format(out, " qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu32 " multi-mem=0 rbs=0 rbp=0", b.query, b.query_free,
-               b.argv_memory);
+    buf_format(out, " db=%" PRIu32 " sub=0 psub=0 ssub=0 multi=%" PRId64 " watch=%" PRIu64, c->db, b.queued, b.watched);
+    buf_format(out, " qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu32 " multi-mem=%" PRIu64 " rbs=0 rbp=0", b.query, b.query_free,
+               b.argv_memory, b.multi_memory);
     buf_format(out, " obl=%" PRIu64 " oll=0 omem=%" PRIu64 " tot-mem=%" PRIu64 " events=%s", b.output, b.output, b.memory,
                b.output > 0 ? "rw" : "r");
     append_text(out, " cmd=", c->last_command == NULL ? "NULL" : c->last_command->name);

@@ -205,6 +205,9 @@ struct client_buffers client_buffers(const struct client *client)
         .output = conn_unsent(c),
         .memory = conn_memory(c),
         .pending = c->pending_count,
+        .queued = c->queueing ? (int64_t)c->multi->count : -1,
+        .watched = c->multi != NULL ? c->multi->watched_count : 0,
+        .multi_memory = c->multi != NULL ? c->multi->bytes : 0,
         .argv_memory = (uint32_t)resp_memory(&c->parser),
     };
 }

@@ -125,6 +125,7 @@ static void tick(struct worker *w)
     if (late < 0 && late > -period * 2)
         return;
     w->next_cron_ms = w->now_ms + period;
+    audit(intents_sound(&w->txns.intents));
     uint64_t ran = w->stats.commands - w->last_commands;
     w->last_commands = w->stats.commands;
     uint64_t rate = ran * 1000 / (uint64_t)(late > 0 && late < 60000 ? period + late : period);

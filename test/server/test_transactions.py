@@ -266,6 +266,23 @@ def reset_and_the_end_leave_a_transaction(s):
 
 
 @test(ALL)
+def a_client_list_shows_who_is_in_a_transaction(s):
+    def fields(line):
+        return dict(f.split("=", 1) for f in line.split() if "=" in f)
+
+    with s.client() as c, s.client() as other:
+        own = c.call("CLIENT", "ID")
+        c.call("WATCH", KEYS[0], KEYS[1])
+        c.call("MULTI")
+        c.call("SET", KEYS[0], "1")
+        line = fields(other.call("CLIENT", "LIST", "ID", str(own)).decode())
+        check_equal(line["multi"], "1", "multi")
+        c.call("DISCARD")
+        line = fields(other.call("CLIENT", "LIST", "ID", str(own)).decode())
+        check_equal((line["multi"], line.get("watch", "0")), ("-1", "0"), "multi and watch")
+
+
+@test(ALL)
 def swapdb_exchanges_two_databases(s):
     with s.client() as c:
         fresh(c)
