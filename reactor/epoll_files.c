@@ -36,6 +36,7 @@ static ssize_t run_once(const struct op *op)
     case OP_RECV:
     case OP_RECV_INTO:
     case OP_SEND:
+    case OP_SENDV:
     case OP_CONNECT:
     case OP_POLL:
     case OP_CANCEL:

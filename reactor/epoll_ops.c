@@ -151,6 +151,29 @@ static void start_send(struct epoll *e, struct op *op)
         epoll_finish(e, op, err);
 }
 
+// Bytes sent, at least one; or -errno (-EAGAIN: no room).
+static int32_t send_pieces(struct epoll *e, const struct op *op)
+{
+    ssize_t n;
+    do {
+        n = sendmsg(op->fd, op->data, MSG_DONTWAIT | MSG_NOSIGNAL | (op->flags & OP_MORE_COMING ? MSG_MORE : 0));
+        e->reactor.stats.syscalls++;
+    } while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        return n < 0 ? -errno : -EPIPE;
+    e->reactor.stats.send_bytes += (uint64_t)n;
+    return (int32_t)n;
+}
+
+static void start_sendv(struct epoll *e, struct op *op)
+{
+    int32_t result = send_pieces(e, op);
+    if (result == -EAGAIN)
+        wait_out(e, op);
+    else
+        epoll_finish(e, op, result);
+}
+
 // Fills data/len: 0 = done (progress says how much), else -errno (-EAGAIN: wait for more).
 static int receive_into(struct epoll *e, struct op *op)
 {
@@ -260,6 +283,9 @@ static void start(struct epoll *e, struct op *op)
     switch ((enum op_kind)op->kind) {
     case OP_SEND:
         start_send(e, op);
+        break;
+    case OP_SENDV:
+        start_sendv(e, op);
         break;
     case OP_RECV:
         start_recv(e, op);
@@ -384,6 +410,12 @@ static void handle_out(struct epoll *e, struct epoll_slot *slot)
     struct op *op = slot->out;
     if (op->kind == OP_CONNECT) {
         end_out(e, slot, connect_result(op));
+        return;
+    }
+    if (op->kind == OP_SENDV) {
+        int32_t result = send_pieces(e, op);
+        if (result != -EAGAIN)
+            end_out(e, slot, result);
         return;
     }
     int err = send_some(e, op);

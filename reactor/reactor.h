@@ -16,6 +16,7 @@
 //     count, or -EAGAIN for nothing) is in the array returned by the very reactor_turn() that issued it. So memory of quiet
 //     sends is free again once that array has been walked. The owner submits the rest without OP_QUIET.
 //   - OP_SEND without OP_QUIET completes when everything is sent (result = len) or with an error; the memory stays until then.
+//   - OP_SENDV is never quiet; its msghdr, pieces and their memory stay until it completes.
 //   - OP_RECV goes on until a completion without COMPLETION_MORE: 0 = end of stream, -errno, -ENOBUFS (re-arm by submitting
 //     again; the backend has seen to it that this does not spin), -ECANCELED.
 //   - after OP_CANCEL of an op: its last completion comes (with -ECANCELED or whatever happened first), then the cancel's own.
@@ -41,6 +42,7 @@ enum op_kind {
     OP_RECV,      // multishot into the reactor's own buffers; completion.data / .buffer, return it with reactor_buffer_return
     OP_RECV_INTO, // once, into data/len; completes with at least one byte, with OP_ALL only when full (or at end / error)
     OP_SEND,      // data/len
+    OP_SENDV,     // data = struct msghdr with its pieces; completes with at least one byte sent, or with an error
     OP_CONNECT,   // data/len = sockaddr
     OP_READ,      // file: data/len/offset; fixed_buffer >= 0: inside that registered buffer
     OP_WRITE,     // file; OP_DSYNC: returns when the data is on the device

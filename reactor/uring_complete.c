@@ -129,6 +129,15 @@ static void complete_send(struct uring *u, struct op *op, int32_t result)
         uring_finish(u, op, result == 0 ? -EPIPE : result);
 }
 
+static void complete_sendv(struct uring *u, struct op *op, int32_t result)
+{
+    u->reactor.stats.send_bytes += result > 0 ? (uint32_t)result : 0;
+    if (result == -EINTR || result == -EAGAIN)
+        go_on(u, op);
+    else
+        uring_finish(u, op, result == 0 ? -EPIPE : result);
+}
+
 static void complete_cancel(struct uring *u, struct op *op, int32_t result)
 {
     struct op *target = op->target;
@@ -154,6 +163,9 @@ static void complete_op(struct uring *u, struct op *op, int32_t result, uint32_t
         break;
     case OP_SEND:
         complete_send(u, op, result);
+        break;
+    case OP_SENDV:
+        complete_sendv(u, op, result);
         break;
     case OP_ACCEPT:
         complete_accept(u, op, result, flags);

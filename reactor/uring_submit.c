@@ -49,6 +49,11 @@ static void prepare_send(struct uring *u, struct io_uring_sqe *sqe, struct op *o
     u->reactor.stats.send_bytes += op->len - sent;
 }
 
+static void prepare_sendv(struct io_uring_sqe *sqe, const struct op *op)
+{
+    io_uring_prep_sendmsg(sqe, op->fd, op->data, MSG_NOSIGNAL | (op->flags & OP_MORE_COMING ? MSG_MORE : 0));
+}
+
 static void prepare_recv_into(struct io_uring_sqe *sqe, const struct op *op)
 {
     sanitize_check(op->data, op->len);
@@ -132,6 +137,9 @@ static void prepare_one(struct uring *u, struct op *op)
         break;
     case OP_SEND:
         prepare_send(u, sqe, op);
+        break;
+    case OP_SENDV:
+        prepare_sendv(sqe, op);
         break;
     case OP_CONNECT:
         io_uring_prep_connect(sqe, op->fd, op->data, op->len);

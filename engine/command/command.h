@@ -138,9 +138,11 @@ struct call {
     uint64_t hash;
     int64_t now_ms; // Unix time of the turn
     struct prng *prng;
-    uint64_t bulk_max;     // proto-max-bulk-len
-    uint64_t dirty;        // changes made, as Redis' dirty
-    struct blob **blobs;   // argc pointers or NULL: big arguments that this call may take
+    uint64_t bulk_max;   // proto-max-bulk-len
+    uint64_t dirty;      // changes made, as Redis' dirty
+    struct blob **blobs; // argc pointers or NULL: big arguments that this call may take
+    // Makes a large value the whole reply without copying it, NULL where that cannot be; false: it has to be copied.
+    bool (*refer)(struct call *c, struct blob *value);
     struct client *client; // NULL when the connection belongs to another worker
     struct worker *worker;
 };

@@ -40,6 +40,12 @@ uint8_t *string_extend(struct call *c, uint32_t arg, struct entry *e, size_t len
     return bytes;
 }
 
+static void reply_large(struct call *c, const struct entry *e)
+{
+    if (c->refer == NULL || !c->refer(c, entry_blob(e)))
+        reply_bulk(c->reply, entry_value(e));
+}
+
 void cmd_get(struct call *c)
 {
     struct entry *e;
@@ -47,6 +53,8 @@ void cmd_get(struct call *c)
         return;
     if (e == NULL)
         reply_null(c->reply);
+    else if (unlikely(entry_blob(e) != NULL))
+        reply_large(c, e);
     else
         reply_bulk(c->reply, entry_value(e));
 }

@@ -9,6 +9,7 @@
 #include "engine/shard/multi.h"
 #include "engine/shard/native.h"
 #include "engine/shard/session.h"
+#include "proto/fcnp_reply.h"
 #include "reactor/log.h"
 
 static const uint32_t CONN_MOVES[] = {
@@ -142,6 +143,9 @@ void conn_free(struct conn *c)
     buf_deinit(&c->out);
     buf_deinit(&c->sending);
     buf_deinit(&c->stash);
+    refs_deinit(&c->refs);
+    refs_deinit(&c->sending_refs);
+    free(c->pieces);
     client_deinit(&c->client);
     bool admin = c->admin;
     free(c);
@@ -184,6 +188,9 @@ uint64_t conn_memory(const struct conn *c)
 {
     uint64_t bytes = sizeof *c + c->sending.cap + c->stash.cap + c->carry.cap + c->later.cap + resp_memory(&c->parser);
     bytes += (uint64_t)c->pending_count * sizeof(struct pending) + c->blobs_cap * sizeof(struct blob *);
+    bytes += (c->refs.cap + c->sending_refs.cap) * sizeof(struct ref);
+    if (c->pieces != NULL)
+        bytes += sizeof *c->pieces + REFS_PIECES * sizeof(struct iovec);
     if (c->blob != NULL)
         bytes += c->blob->len; // pages that were never touched take nothing
     for (uint32_t i = 0; i < c->blobs_cap; i++)
@@ -202,7 +209,7 @@ struct client_buffers client_buffers(const struct client *client)
     return (struct client_buffers){
         .query = c->carry.len,
         .query_free = c->carry.cap - c->carry.len,
-        .output = conn_unsent(c),
+        .output = conn_due(c),
         .memory = conn_memory(c),
         .pending = c->pending_count,
         .queued = c->queueing ? (int64_t)c->multi->count : -1,
@@ -246,22 +253,72 @@ static bool keep_out(struct conn *c)
     return true;
 }
 
-static void send_owned(struct conn *c)
+// What is left of `sending`.
+static void send_rest(struct conn *c)
 {
-    buf_deinit(&c->sending);
-    c->sending = c->out;
-    buf_init(&c->out, BUF_NO_LIMIT);
-    c->sent = 0;
+    uint64_t left = c->sending_total - c->sent;
     c->sending_now = true;
-    c->send.kind = OP_SEND;
     c->send.flags = 0;
-    c->send.data = c->sending.data;
-    c->send.len = c->sending.len > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)c->sending.len;
+    if (c->sending_refs.count == 0) {
+        c->send.kind = OP_SEND;
+        c->send.data = c->sending.data + c->sent;
+        c->send.len = left > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)left;
+    } else {
+        struct iovec *pieces = (struct iovec *)(void *)(c->pieces + 1);
+        c->pieces->msg_iov = pieces;
+        c->pieces->msg_iovlen = refs_pieces(&c->sending_refs, buf_view(&c->sending), c->sent, pieces);
+        c->send.kind = OP_SENDV;
+        c->send.data = c->pieces;
+        c->send.len = 0;
+    }
     reactor_submit(c->worker->reactor, &c->send);
 }
 
-// Replies in front of one that is due from another worker wait for it, a turn or two: a send of their own costs the server and the
-// client more than they are worth (docs/COSTS.md). One Redis would send all of them at once too.
+static void send_owned(struct conn *c)
+{
+    assert(c->sending_refs.count == 0);
+    buf_deinit(&c->sending);
+    c->sending = c->out;
+    c->sending_refs = c->refs;
+    buf_init(&c->out, BUF_NO_LIMIT);
+    c->refs = (struct refs){ 0 };
+    c->sent = 0;
+    c->sending_total = c->sending.len + c->sending_refs.bytes;
+    send_rest(c);
+}
+
+bool conn_refer(struct call *call, struct blob *value)
+{
+    struct conn *c = conn_of_client(call->client);
+    // Behind a reply that is due from elsewhere the bytes wait in another buffer; a RESP2 text in a frame has a length in front.
+    if (value->len < REFS_MIN || c->pending != NULL || conn_silent(c) || (c->frame != 0 && call->reply->protocol != PROTOCOL_FCNP))
+        return false;
+    if (c->pieces == NULL)
+        c->pieces = calloc(1, sizeof *c->pieces + REFS_PIECES * sizeof(struct iovec));
+    struct buf *out = &c->out;
+    uint8_t *to = c->pieces == NULL ? NULL : buf_reserve(out, REPLY_HEADER_MAX + 2);
+    if (to == NULL)
+        return false;
+    size_t header = 0;
+    if (c->frame != 0)
+        fcnp_reply_header(to - FCNP_HEADER, FCNP_VALUE, (uint32_t)value->len); // its room is there (fcnp_reply_begin)
+    else
+        header = (size_t)(reply_put_header(to, '$', value->len) - to);
+    if (!refs_add(&c->refs, out->len + header, value))
+        return false;
+    buf_advance(out, header);
+    if (c->frame == 0)
+        buf_append(out, "\r\n", 2);
+    c->worker->stats.values_referred++;
+    if (conn_due(c) > OUTPUT_HIGH)
+        c->paused = true;
+    struct worker *w = c->worker;
+    if (value->len >= w->watch.reply_min)
+        stopwatch_keep(w, LOG_LARGE_REPLY, stopwatch_large(w, LOG_LARGE_REPLY, call->command, call->argv, call->argc, value->len),
+                       &c->client);
+    return true;
+}
+
 void conn_flush(struct conn *c)
 {
     list_remove(&c->dirty);
@@ -273,7 +330,7 @@ void conn_flush(struct conn *c)
         conn_close(c);
         return;
     }
-    uint64_t unsent = conn_unsent(c);
+    uint64_t unsent = conn_due(c);
     if (unlikely(unsent > OUTPUT_LOW)) {
         over_output_limit(c, unsent);
         if (c->state == CONN_CLOSING)
@@ -289,14 +346,14 @@ void conn_flush(struct conn *c)
             conn_close(c);
         return;
     }
-    c->client.net_out += c->out.len;
-    c->worker->stats.net_out += c->out.len;
+    c->client.net_out += c->out.len + c->refs.bytes;
+    c->worker->stats.net_out += c->out.len + c->refs.bytes;
     if (unlikely(c->sending_now)) {
         if (!keep_out(c))
             conn_close(c);
         return;
     }
-    if (unlikely(!c->out.borrowed || c->paused || c->state == CONN_ENDING)) {
+    if (unlikely(!c->out.borrowed || c->paused || c->state == CONN_ENDING || c->refs.count > 0)) {
         if (keep_out(c))
             send_owned(c);
         else
@@ -318,7 +375,9 @@ static void finish_quiet(struct conn *c, size_t done)
     buf_init(&rest, BUF_NO_LIMIT);
     buf_append(&rest, (const uint8_t *)c->send.data + done, c->send.len - done);
     struct buf later = c->out;
+    struct refs later_refs = c->refs;
     c->out = rest;
+    c->refs = (struct refs){ 0 };
     c->worker->stats.sends_short++;
     c->worker->stats.bytes_copied += rest.len;
     if (rest.failed) {
@@ -327,6 +386,7 @@ static void finish_quiet(struct conn *c, size_t done)
         send_owned(c);
     }
     c->out = later;
+    c->refs = later_refs;
 }
 
 void conn_on_send(struct conn *c, const struct completion *done)
@@ -345,14 +405,12 @@ void conn_on_send(struct conn *c, const struct completion *done)
         return;
     }
     c->sent += sent;
-    if (c->sent < c->sending.len) {
-        size_t left = c->sending.len - c->sent;
-        c->send.data = c->sending.data + c->sent;
-        c->send.len = left > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)left;
-        c->sending_now = true;
-        reactor_submit(c->worker->reactor, &c->send);
+    if (c->sent < c->sending_total) {
+        send_rest(c);
         return;
     }
+    refs_deinit(&c->sending_refs);
+    c->sending_total = 0;
     buf_deinit(&c->sending);
     c->sent = 0;
     c->soft_since_ms = 0;
@@ -383,7 +441,7 @@ void conn_settle(struct conn *c)
     }
     if (c->state != CONN_OPEN || !c->paused)
         return;
-    if (conn_unsent(c) > OUTPUT_LOW)
+    if (conn_due(c) > OUTPUT_LOW)
         return;
     c->paused = false;
     go_on_later(c);

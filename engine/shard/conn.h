@@ -17,6 +17,7 @@
 #include "base/list.h"
 #include "base/state.h"
 #include "engine/shard/client.h"
+#include "engine/shard/refs.h"
 #include "engine/shard/worker.h"
 #include "engine/store/blob.h"
 #include "proto/resp.h"
@@ -91,6 +92,10 @@ struct conn {
     struct buf out;     // replies of this turn; borrowed from the turn's arena when nothing is unsent
     struct buf sending; // being sent by an op that completes
     uint64_t sent;
+    uint64_t sending_total; // with the values that it refers to
+    struct refs refs;       // large values in `out`
+    struct refs sending_refs;
+    struct msghdr *pieces; // heap: the msghdr and its REFS_PIECES pieces, of a send with refs
     struct pending *pending;
     struct pending **pending_tail;
     uint32_t pending_count;
@@ -130,12 +135,20 @@ void conn_end(struct conn *c);
 void conn_close(struct conn *c);
 // Arms the receive again, if the connection may read and none is armed.
 void conn_read_on(struct conn *c);
+// A large value as the whole reply to `call`, by reference. False: it has to be copied.
+bool conn_refer(struct call *call, struct blob *value);
+
 // Closes an ending connection that has nothing left to send; goes on reading when there is room again.
 void conn_settle(struct conn *c);
 
 static inline uint64_t conn_unsent(const struct conn *c)
 {
-    return c->out.len + (c->sending.len - c->sent) + c->stash.len;
+    return c->out.len + (c->sending_total - c->sent) + c->stash.len;
+}
+// And of values that `out` refers to.
+static inline uint64_t conn_due(const struct conn *c)
+{
+    return conn_unsent(c) + c->refs.bytes;
 }
 uint64_t conn_memory(const struct conn *c);
 // What the connection holds now counts against maxmemory, in place of what was counted last.

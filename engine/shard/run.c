@@ -243,6 +243,7 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
     struct reply *reply = call->reply;
     struct buf *out = likely(c->pending == NULL) ? &c->out : &c->stash;
     size_t before = out->len;
+    uint32_t referred = native ? c->refs.count : 0;
     reply->out = out;
     reply->errors = 0;
     if (unlikely(c->worker->txns.intents.count > 0) && item->refusal == REFUSE_NOT && defer_item(c, item))
@@ -266,7 +267,7 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
         client->last_command = item->command;
         run_call(c->worker, call, multi_running(c));
     }
-    if (native)
+    if (native && likely(c->refs.count == referred))
         fcnp_reply_end(reply, before, (uint8_t)(c->frame - 1));
     if (unlikely(client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)))
         out->len = before;
@@ -469,6 +470,7 @@ static inline uint32_t run_all_of(struct conn *c, struct batch *b, bool native)
     struct reply reply = { .protocol = c->client.protocol };
     b->call = call_on(w, &reply, c->client.db);
     b->call.client = &c->client;
+    b->call.refer = conn_refer;
     b->call.blobs = c->blobs != NULL && b->count == 1 && c->blobs_cap >= b->items[0].request.argc ? c->blobs : NULL;
     b->watched = watch_wants(c, b->items, b->count);
     b->span = span_begin(w, b->count);

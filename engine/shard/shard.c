@@ -112,7 +112,7 @@ static void check_conns(struct worker *w)
         struct conn *c = container_of(node, struct conn, link);
         list_append(&w->conns, node);
         conn_charge(c);
-        if (conn_unsent(c) > OUTPUT_LOW && list_empty(&c->dirty))
+        if (conn_due(c) > OUTPUT_LOW && list_empty(&c->dirty))
             list_append(&w->dirty, &c->dirty); // conn_flush looks at the limits
         check_idle(w, c);
     }

@@ -43,7 +43,8 @@ struct worker_stats {
     uint64_t client_memory;          // counts against maxmemory too; every connection is looked at once a second
     uint64_t sampled_ops_per_second; // updated ten times a second
     uint64_t keys;
-    uint64_t native_frames; // FCNP requests
+    uint64_t native_frames;   // FCNP requests
+    uint64_t values_referred; // large values sent without a copy
     uint64_t keyspace_hits, keyspace_misses, expired, evicted, memory_used, memory_reserved;
     uint64_t sends_short;                                                                     // that the socket did not take at once
     uint64_t memory_entries, memory_index, memory_blobs, memory_deadlines, memory_free_slots; // as store_memory()

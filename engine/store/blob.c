@@ -25,41 +25,52 @@ struct blob *blob_free(struct blob *b)
         return NULL;
     }
     if (b->data != NULL)
-        b->memory->release(b->memory, b->data, b->cap);
+        b->memory->release(b->memory, b->data - BLOB_GAP, b->cap);
     free(b);
     return NULL;
 }
 
+static size_t pages_for(size_t len)
+{
+    return round_up(len + BLOB_GAP, PAGE);
+}
+
 static bool set_cap(struct blob *b, size_t cap)
 {
-    uint8_t *data = b->data == NULL ? b->memory->reserve(b->memory, cap, PAGE) : b->memory->resize(b->memory, b->data, b->cap, cap);
-    if (data == NULL)
+    struct memory *m = b->memory;
+    uint8_t *pages = b->data == NULL ? m->reserve(m, cap, PAGE) : m->resize(m, b->data - BLOB_GAP, b->cap, cap);
+    if (pages == NULL)
         return false;
-    b->data = data;
+    b->data = pages + BLOB_GAP;
     b->cap = cap;
     return true;
 }
 
+static size_t room_of(const struct blob *b)
+{
+    return b->cap == 0 ? 0 : b->cap - BLOB_GAP - b->len;
+}
+
 size_t blob_reserve(struct blob *b, size_t want)
 {
-    if (b->len == b->cap) {
+    if (room_of(b) == 0) {
         size_t most = b->cap < BLOB_FIRST / 2 ? BLOB_FIRST : b->cap * 2;
-        size_t need = round_up(b->len + want, PAGE);
+        size_t need = pages_for(b->len + want);
         if (!set_cap(b, need < most ? need : most))
             return 0;
     }
-    size_t room = b->cap - b->len;
+    size_t room = room_of(b);
     return room < want ? room : want;
 }
 
 bool blob_set_len(struct blob *b, size_t len)
 {
-    size_t cap = round_up(len == 0 ? 1 : len, PAGE);
+    size_t cap = pages_for(len);
     size_t old = b->len;
     // Growing a little often (APPEND) keeps an eighth of room; shrinking gives pages back.
     if (cap > b->cap && b->len > 0)
         cap = round_up(cap + cap / 8, PAGE);
-    if ((len > b->cap || cap + cap / 4 < b->cap) && !set_cap(b, cap) && len > b->cap)
+    if ((len > b->len + room_of(b) || cap + cap / 4 < b->cap) && !set_cap(b, cap) && len > b->len + room_of(b))
         return false;
     if (len > old)
         memset(b->data + old, 0, len - old);
@@ -82,7 +93,7 @@ static struct blob *copy(struct memory *m, struct slice bytes, size_t cap)
 
 struct blob *blob_copy(struct memory *m, struct slice bytes)
 {
-    return copy(m, bytes, round_up(bytes.len == 0 ? 1 : bytes.len, PAGE));
+    return copy(m, bytes, pages_for(bytes.len));
 }
 
 struct blob *blob_clone(const struct blob *b)
@@ -92,7 +103,7 @@ struct blob *blob_clone(const struct blob *b)
 
 void blob_trim(struct blob *b)
 {
-    size_t cap = round_up(b->len == 0 ? 1 : b->len, PAGE);
+    size_t cap = pages_for(b->len);
     if (b->data != NULL && cap < b->cap)
         (void)set_cap(b, cap);
 }

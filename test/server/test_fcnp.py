@@ -392,22 +392,25 @@ def a_silenced_client_s_frames_are_not_answered(s):
 
 @test(ALL, args=["--index-hash", "public"], skerry_only=True)
 def frames_that_wait_for_a_transaction_stay_whole(s):
-    keys, clients, rounds = [b"t%d" % i for i in range(8)], 4, 40
-    connections = [connect(s) for _ in range(clients)]
-    n = shards(connections[0])
-    for i in range(rounds):
-        for number, c in enumerate(connections):  # all at once, so that some meet
-            value = b"%d-%d" % (number, i)
-            data = fcnp.encode(fcnp.MSET, [(k, value) for k in keys])
-            data += b"".join(fcnp.encode(fcnp.GET, k, flags=7, shards=n) + fcnp.encode(fcnp.TTL, k) for k in keys)
-            data += b"".join(fcnp.frame(fcnp.GET, fcnp.u32(len(k)), 7, fcnp.prefix_of(k, 7, n)) for k in keys)
-            c.send(data + fcnp.encode(fcnp.MGET, keys))
-        for c in connections:
-            check_equal(c.read(), Ok, "MSET")
-            for k in keys:
-                check(isinstance(c.read(), bytes), "GET")
-                check_equal(c.read(), -1, "TTL")
-            check(all(isinstance(c.read(), bytes) for _ in keys), "bare GET")
+    keys = [b"t%d" % i for i in range(8)]
+    writers, readers = [connect(s) for _ in range(3)], [connect(s) for _ in range(3)]
+    n = shards(readers[0])
+    check_equal(readers[0].call(fcnp.MSET, [(k, b"0") for k in keys]), Ok)
+    asked = b"".join(fcnp.encode(fcnp.GET, k, flags=7, shards=n) + fcnp.encode(fcnp.TTL, k)
+                     + fcnp.frame(fcnp.GET, fcnp.u32(len(k)), 7, fcnp.prefix_of(k, 7, n)) for k in keys)
+    for i in range(30):
+        for number, c in enumerate(writers):  # all at once, so that some meet
+            c.send(b"".join(fcnp.encode(fcnp.MSET, [(k, b"%d-%d-%d" % (number, i, j)) for k in keys]) for j in range(10)))
+        for c in readers:
+            for _ in range(10):
+                c.send(asked)
+            c.send(fcnp.encode(fcnp.MGET, keys))
+        for c in writers:
+            check_equal([c.read() for _ in range(10)], [Ok] * 10, "MSET")
+        for c in readers:
+            for _ in range(10 * len(keys)):
+                got = c.read(), c.read(), c.read()
+                check(isinstance(got[0], bytes) and got[1] == -1 and isinstance(got[2], bytes), f"replies {got}")
             check_equal(len(set(c.read())), 1, "values of one MGET come from one MSET")
-    for c in connections:
+    for c in writers + readers:
         c.close()

@@ -247,9 +247,19 @@ static void progress_recv(struct sim_reactor *s, struct socket *c)
             return;
 }
 
+// What a send has to send: of OP_SENDV only the first piece, as a kernel may.
+static struct slice to_send(const struct op *op)
+{
+    if (op->kind == OP_SEND)
+        return slice_of(op->data, op->len);
+    const struct msghdr *m = op->data;
+    return slice_of(m->msg_iov[0].iov_base, m->msg_iov[0].iov_len);
+}
+
 static uint64_t bytes_hash(const struct op *op)
 {
-    return XXH3_64bits(op->data, op->len);
+    struct slice bytes = to_send(op);
+    return XXH3_64bits(bytes.data, bytes.len);
 }
 
 static void end_send(struct sim_reactor *s, struct socket *c, int32_t result)
@@ -283,14 +293,17 @@ static void progress_send(struct sim_reactor *s, struct socket *c)
         return;
     }
     struct op *op = c->send;
-    size_t want = op->len - c->send_done;
+    struct slice bytes = to_send(op);
+    size_t want = bytes.len - c->send_done;
     if (want > 1 && happens(w, w->knobs.short_send))
         want = 1 + prng_below(&w->prng, want);
-    size_t sent = net_send(&w->net, c, (const uint8_t *)op->data + c->send_done, want);
+    size_t sent = net_send(&w->net, c, bytes.data + c->send_done, want);
     c->send_done += (uint32_t)sent;
     s->reactor.stats.send_bytes += sent;
-    if (c->send_done == op->len || strikes(w, BUG_EARLY_SEND))
-        end_send(s, c, (int32_t)op->len);
+    if (op->kind == OP_SENDV && sent > 0)
+        end_send(s, c, (int32_t)c->send_done);
+    else if (c->send_done == bytes.len || strikes(w, BUG_EARLY_SEND))
+        end_send(s, c, (int32_t)bytes.len);
 }
 
 // ---- what is submitted
@@ -331,12 +344,12 @@ static void start_cancel(struct sim_reactor *s, struct op *op)
 
 static void start_on_socket(struct sim_reactor *s, struct socket *c, struct op *op)
 {
-    if (op->kind == OP_SEND && c->send != NULL) {
+    if ((op->kind == OP_SEND || op->kind == OP_SENDV) && c->send != NULL) {
         world_fail(s->world, "worker %u: two sends of one connection in flight", s->id);
         op->state = OP_IDLE;
     } else if (op->kind == OP_SEND && (op->flags & OP_QUIET) != 0) {
         send_quietly(s, c, op);
-    } else if (op->kind == OP_SEND) {
+    } else if (op->kind == OP_SEND || op->kind == OP_SENDV) {
         c->send = op;
         c->send_done = 0;
         c->send_hash = bytes_hash(op);
@@ -360,7 +373,7 @@ static void start(struct sim_reactor *s, struct op *op)
         l->accept = op;
         l->reactor = s;
     } else {
-        assert(op->kind == OP_RECV || op->kind == OP_RECV_INTO || op->kind == OP_SEND); // the world has no files
+        assert(op->kind == OP_RECV || op->kind == OP_RECV_INTO || op->kind == OP_SEND || op->kind == OP_SENDV); // the world has no files
         struct socket *c = net_socket(n, op->fd);
         if (c != NULL && c->reactor == s)
             start_on_socket(s, c, op);
