@@ -14,7 +14,7 @@
 #include "base/slice.h"
 #include "engine/store/blob.h"
 
-// Values from this size on are referred to: it wins from the smallest blob on (docs/decisions/0006-large-values-by-reference.md).
+// Values from this size on are referred to: it wins from the smallest blob on (docs/decisions/0007-large-values-by-reference.md).
 #define REFS_MIN    BLOB_MIN
 #define REFS_PIECES 16 // of one send
 
