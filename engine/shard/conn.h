@@ -141,15 +141,18 @@ bool conn_refer(struct call *call, struct blob *value);
 // Closes an ending connection that has nothing left to send; goes on reading when there is room again.
 void conn_settle(struct conn *c);
 
+// Bytes of replies in buffers, or on their way.
 static inline uint64_t conn_unsent(const struct conn *c)
 {
     return c->out.len + (c->sending_total - c->sent) + c->stash.len;
 }
+
 // And of values that `out` refers to.
 static inline uint64_t conn_due(const struct conn *c)
 {
     return conn_unsent(c) + c->refs.bytes;
 }
+
 uint64_t conn_memory(const struct conn *c);
 // What the connection holds now counts against maxmemory, in place of what was counted last.
 void conn_charge(struct conn *c);
