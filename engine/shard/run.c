@@ -492,14 +492,20 @@ static inline uint32_t run_all_of(struct conn *c, struct batch *b, bool native)
 
 uint32_t run_batch(struct conn *c, struct item *items, uint32_t count)
 {
-    struct batch b = { .items = items, .count = count };
+    struct batch b; // run_all_of fills it in
+    b.items = items;
+    b.frames = NULL;
+    b.count = count;
     return run_all_of(c, &b, false);
 }
 
 uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count)
 {
     uint8_t protocol = c->client.protocol;
-    struct batch b = { .items = items, .frames = frames, .count = count };
+    struct batch b; // run_all_of fills it in
+    b.items = items;
+    b.frames = frames;
+    b.count = count;
     uint32_t ran = run_all_of(c, &b, true);
     c->client.protocol = protocol;
     c->frame = 0;
