@@ -65,6 +65,6 @@ static void discard(struct memory *m, void *area, size_t size)
 
 void pages_init(struct pages *p, uint64_t seed)
 {
-    *p = (struct pages){ .memory = { reserve, resize, discard, release } };
+    *p = (struct pages){ .memory = { .reserve = reserve, .resize = resize, .discard = discard, .release = release } };
     prng_init(&p->prng, seed);
 }
