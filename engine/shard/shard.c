@@ -8,6 +8,7 @@
 //   clock            expiry, timeouts, statistics
 //   turn's end       one send per connection, one message per worker, connections that are done are freed
 #include "engine/shard/accept.h"
+#include "engine/shard/ahead.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/fanout.h"
 #include "engine/shard/metrics.h"
@@ -45,6 +46,19 @@ static void on_completion(struct worker *w, const struct completion *done)
     case OWNER_LISTENER:
         accept_on_completion(container_of(op, struct listener, op), done);
         break;
+    }
+}
+
+static void on_completions(struct worker *w, const struct completion *done, uint32_t count)
+{
+    struct ahead ring[AHEAD_RING];
+    uint32_t looked = 0, asked = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        for (; looked < count && looked < i + AHEAD_USE; looked++)
+            ahead_look(w, &done[looked], &ring[looked % AHEAD_RING]);
+        for (; asked < looked && asked < i + AHEAD_ENTRY; asked++)
+            ahead_entry(&ring[asked % AHEAD_RING]);
+        on_completion(w, &done[i]);
     }
 }
 
@@ -251,8 +265,7 @@ bool worker_turn(struct worker *w)
     w->arenas[w->arena].used = 0;
     note_turn(w);
     watch_turn(w);
-    for (uint32_t i = 0; i < count; i++)
-        on_completion(w, &done[i]);
+    on_completions(w, done, count);
     w->watch.mark = 0;
     drain_mesh(w);
     if (unlikely(!list_empty(&w->slices)))
