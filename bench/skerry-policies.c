@@ -175,7 +175,9 @@ static double store_ratio(const struct policy *policy, const struct trace *t, ui
             continue;
         misses += i >= from;
         (void)store_make_room(s, now);
-        (void)keyspace_set(ks, key, hash, ENTRY_STRING, slice_of(value, t->value_len[id]), dated ? now + 3600000 : ENTRY_NO_DEADLINE, now);
+        // The compiler of the whole program cannot know that lengths are in range.
+        size_t len = t->value_len[id] < VALUE_LEN_MAX ? t->value_len[id] : VALUE_LEN_MAX;
+        (void)keyspace_set(ks, key, hash, ENTRY_STRING, slice_of(value, len), dated ? now + 3600000 : ENTRY_NO_DEADLINE, now);
     }
     store_free(s);
     return (double)misses / (double)(t->length - from);

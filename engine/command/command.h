@@ -143,6 +143,7 @@ struct call {
     struct blob **blobs; // argc pointers or NULL: big arguments that this call may take
     // Makes a large value the whole reply without copying it, NULL where that cannot be; false: it has to be copied.
     bool (*refer)(struct call *c, struct blob *value);
+    bool no_touch;         // the access is not noted for eviction (CLIENT NO-TOUCH)
     struct client *client; // NULL when the connection belongs to another worker
     struct worker *worker;
 };

@@ -61,7 +61,9 @@ void cmd_exists(struct call *c)
 
 void cmd_touch(struct call *c)
 {
+    bool before = store_set_touching(c->store, true); // also for a client that does not touch otherwise
     count_keys(c, touch);
+    store_set_touching(c->store, before);
 }
 
 void cmd_type(struct call *c)

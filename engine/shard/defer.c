@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/shard/defer.h"
+#include "engine/shard/forward.h"
 
 #include <stdlib.h>
 
@@ -105,12 +106,12 @@ bool defer_served(struct worker *w, uint32_t from, const struct mesh_request *he
     const struct command *command = command_at(head->command);
     if (!conflicts(w, command, argv, head->argc, hash))
         return false;
-    struct blob **blobs = (head->flags & MESH_HAS_BLOBS) != 0 ? run_blobs(head) : NULL;
+    struct blob **blobs = (head->flags & MESH_HAS_BLOBS) != 0 ? forward_blobs(head) : NULL;
     struct deferred *d = deferred_new(w, command, argv, head->argc, head->db, blobs, blobs != NULL ? head->argc : 0);
     bool queued = d != NULL && intents_enqueue(&w->txns.intents, &d->ticket) == 0;
     if (queued) {
         d->protocol = head->protocol;
-        d->watcher = run_watcher(head);
+        d->watcher = forward_watcher(head);
         d->from = from;
         d->cookie = head->cookie;
     } else {
@@ -122,7 +123,7 @@ bool defer_served(struct worker *w, uint32_t from, const struct mesh_request *he
         struct buf out;
         buf_init(&out, BUF_NO_LIMIT);
         buf_append(&out, text, sizeof text - 1);
-        run_reply(w, from, head->cookie, &out);
+        forward_reply(w, from, head->cookie, &out);
     }
     free(blobs);
     return true;
@@ -146,7 +147,7 @@ void defer_run(struct worker *w, struct ticket *t)
     };
     run_here(w, &here, &out);
     if (d->pending == NULL) {
-        run_reply(w, d->from, d->cookie, &out);
+        forward_reply(w, d->from, d->cookie, &out);
         w->stats.requests_served++;
     } else if (out.failed) {
         if (c != NULL)

@@ -32,6 +32,7 @@ struct forward gather_forward(const struct gather *g, uint32_t target, const str
         .command = (uint16_t)command_index(g->command),
         .protocol = g->protocol,
         .in_txn = true,
+        .no_touch = g->due->conn != NULL && (g->due->conn->client.flags & CLIENT_NO_TOUCH) != 0,
         .watcher = g->watcher,
         .argc = argc,
         .argv = argv,
@@ -74,7 +75,7 @@ void gather_send(struct worker *w, struct gather *g, uint32_t part, const struct
         p->owner = g;
         p->part = part;
     }
-    if (p == NULL || !run_forward(w, f, p)) {
+    if (p == NULL || !forward_send(w, f, p)) {
         static const char text[] = "-ERR out of memory\r\n";
         gather_part(w, g, part, NULL, (const uint8_t *)text, sizeof text - 1);
         return;

@@ -10,6 +10,7 @@
 
 #include "engine/shard/args.h"
 #include "engine/shard/conn.h"
+#include "engine/shard/forward.h"
 #include "engine/shard/run.h"
 #include "engine/shard/txn.h"
 

@@ -57,8 +57,9 @@ struct mesh_request {
 
 enum mesh_flag {
     MESH_HAS_BLOBS = 1,
-    MESH_WATCHER = 4, // of WATCH: the last 8 bytes are the client's number
-    MESH_IN_TXN = 2,  // its keys have been granted to the sender's transaction: nothing to wait for
+    MESH_WATCHER = 4,  // of WATCH: the last 8 bytes are the client's number
+    MESH_NO_TOUCH = 8, // accesses are not noted for eviction
+    MESH_IN_TXN = 2,   // its keys have been granted to the sender's transaction: nothing to wait for
 };
 
 // Not in the command table: what workers say to each other (mesh_request.command).

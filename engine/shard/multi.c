@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/state.h"
+#include "engine/shard/forward.h"
 #include "engine/shard/run.h"
 #include "engine/shard/watched.h"
 #include "proto/number.h"
@@ -68,7 +69,7 @@ static void unwatch(struct multi *m)
         if (target == w->id)
             watched_forget(w, m->conn->client.id);
         else
-            run_word(w, target, MESH_UNWATCH, m->conn->client.id);
+            forward_word(w, target, MESH_UNWATCH, m->conn->client.id);
     }
     forget_watched(m);
 }

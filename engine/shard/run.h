@@ -32,11 +32,6 @@ uint32_t run_batch(struct conn *c, struct item *items, uint32_t count);
 // The same for requests that came as FCNP frames, items[i] from frames[i].
 uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count);
 
-// A block of requests of another worker; the answers go into the open block back to it.
-void run_serve(struct worker *w, struct mesh_block *block);
-// A block of answers.
-void run_answers(struct worker *w, struct mesh_block *block);
-
 // One request on this worker's own shards: parts of fan-outs, commands that waited.
 struct here {
     struct client *client; // who asked, or NULL
@@ -51,34 +46,9 @@ struct here {
 };
 // The reply is appended to `out`.
 void run_here(struct worker *w, const struct here *here, struct buf *out);
-// Of a request with MESH_WATCHER, else 0.
-uint64_t run_watcher(const struct mesh_request *head);
 // Counts the errors of a reply that no command wrote.
 void run_count_error(struct worker *w, const struct reply *reply);
 
-// The big arguments of another worker's request, by position: NULL elsewhere. NULL: out of memory. The caller frees the array.
-struct blob **run_blobs(const struct mesh_request *head);
 // Runs a command that EXEC has its turn for.
 struct args;
 void run_queued(struct conn *c, const struct command *command, struct args *args);
-// A message without arguments and answer (MESH_RELEASE, MESH_UNWATCH).
-void run_word(struct worker *w, uint32_t target, uint16_t word, uint64_t cookie);
-// Sends a reply that comes later than in its turn. Takes what `out` holds.
-void run_reply(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out);
-
-// What travels to another worker.
-struct forward {
-    uint32_t target;
-    uint32_t shard; // of the first key, or NO_SHARD
-    uint32_t db;
-    uint16_t command; // position in the table, or MESH_...
-    uint8_t protocol;
-    bool in_txn;      // the keys have been granted
-    uint64_t watcher; // of WATCH: the client's number
-    uint32_t argc;
-    const struct slice *argv;
-    struct blob **blobs; // NULL, or by argument: big ones, taken when the request has been written
-    uint32_t blobs_cap;
-};
-// The reply will be delivered to `p`. False: out of memory, nothing was sent.
-bool run_forward(struct worker *w, const struct forward *f, struct pending *p);

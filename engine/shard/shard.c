@@ -11,6 +11,7 @@
 #include "engine/shard/ahead.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/fanout.h"
+#include "engine/shard/forward.h"
 #include "engine/shard/metrics.h"
 #include "engine/shard/monitor.h"
 #include "engine/shard/multi.h"
@@ -70,9 +71,9 @@ static bool take_mail(struct worker *w, uint32_t peer)
         if (b == NULL)
             return true;
         if (b->kind == MESH_REQUESTS)
-            run_serve(w, b);
+            forward_serve(w, b);
         else
-            run_answers(w, b);
+            forward_answers(w, b);
         mesh_block_release(&w->mesh, b);
     }
     mesh_remind(&w->mesh, peer);

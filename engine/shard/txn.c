@@ -9,6 +9,7 @@
 #include "base/state.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/defer.h"
+#include "engine/shard/forward.h"
 #include "engine/shard/run.h"
 #include "engine/shard/watched.h"
 
@@ -401,7 +402,7 @@ void txn_release(struct worker *w, struct txn *t)
             share_release(w, (struct txn_share *)(uintptr_t)p->ticket);
             continue;
         }
-        run_word(w, p->worker, MESH_RELEASE, p->ticket);
+        forward_word(w, p->worker, MESH_RELEASE, p->ticket);
     }
 }
 

@@ -23,6 +23,7 @@ struct store {
     struct deadlines deadlines;
     struct store_options options;
     bool has_recency;          // the policy keeps something in entries
+    bool untouching;           // and lookups leave it as it is
     struct directory *garbage; // cleared keyspaces, freed in pieces
     uint64_t blob_bytes;       // owned by entries
     uint64_t blob_count;

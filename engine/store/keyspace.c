@@ -92,7 +92,7 @@ void keyspace_remove_spot(struct keyspace *ks, uint64_t hash, struct spot spot)
 static void touch(struct keyspace *ks, struct entry *e, int64_t now_ms)
 {
     struct store *s = ks->store;
-    if ((e->head & ENTRY_HEAD_RECENCY) == 0)
+    if ((e->head & ENTRY_HEAD_RECENCY) == 0 || s->untouching)
         return;
     uint8_t *at = entry_recency(e);
     bool is_long = (*at & ENTRY_RECENCY_LONG) != 0;

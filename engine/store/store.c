@@ -232,6 +232,13 @@ void store_set_policy(struct store *s, enum store_policy policy)
         s3fifo_stop(&s->s3fifo);
 }
 
+bool store_set_touching(struct store *s, bool touching)
+{
+    bool before = !s->untouching;
+    s->untouching = !touching;
+    return before;
+}
+
 enum store_policy store_policy(const struct store *s)
 {
     return s->options.policy;

@@ -52,6 +52,8 @@ void store_swap(struct store *s, uint32_t db_a, uint32_t db_b);
 uint64_t store_memory_used(const struct store *s);
 void store_set_memory_max(struct store *s, uint64_t bytes);
 void store_set_policy(struct store *s, enum store_policy policy);
+// Whether lookups note the access for eviction (they do at first). Gives what held before.
+bool store_set_touching(struct store *s, bool touching);
 enum store_policy store_policy(const struct store *s);
 // Others' bytes that count too (buffers of connections): the store evicts for them as for its own.
 void store_charge(struct store *s, int64_t bytes);

@@ -395,3 +395,24 @@ def debug_is_forbidden_unless_asked_for(s):
             reply = c.call("DEBUG", *words)
             check(isinstance(reply, Error) and reply.startswith("ERR DEBUG command not allowed."), f"DEBUG {words}: {reply!r}")
         check(isinstance(c.call("CONFIG", "SET", "enable-debug-command", "yes"), Error), "it cannot be allowed later")
+
+
+@test(ALL, args=["--maxmemory-policy", "allkeys-lfu", "--maxmemory", "100mb"])
+def a_client_that_does_not_touch_leaves_no_trace(s):
+    with s.client() as c, s.client() as quiet:
+        keys = [f"k{i}" for i in range(16)]  # on all shards
+        c.must("MSET", *[x for k in keys for x in (k, "v")])
+        before = [c.must("OBJECT", "FREQ", k) for k in keys]
+        check_equal(quiet.call("CLIENT", "NO-TOUCH", "ON"), "OK", "CLIENT NO-TOUCH ON")
+        for _ in range(300):
+            quiet.pipeline([("GET", k) for k in keys] + [("MGET", *keys)])
+        after = [c.must("OBJECT", "FREQ", k) for k in keys]
+        check(all(a <= b for a, b in zip(after, before)), f"frequencies went from {before} to {after}")
+        for _ in range(300):
+            quiet.pipeline([("TOUCH", k) for k in keys])
+        check(all(c.must("OBJECT", "FREQ", k) > b for k, b in zip(keys, before)), "TOUCH touches all the same")
+        check_equal(quiet.call("CLIENT", "NO-TOUCH", "OFF"), "OK", "CLIENT NO-TOUCH OFF")
+        before = [c.must("OBJECT", "FREQ", k) for k in keys]
+        for _ in range(1000):
+            quiet.pipeline([("GET", k) for k in keys])
+        check(all(c.must("OBJECT", "FREQ", k) >= b for k, b in zip(keys, before)), "a client that touches again")
