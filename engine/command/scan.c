@@ -12,6 +12,7 @@
 #include "proto/number.h"
 
 #define KEYS_AT_ONCE 1024
+#define KEYS_PIECE   512
 
 static void offer(void *context, struct entry *e)
 {
@@ -164,8 +165,31 @@ static void all_keys(void *context, struct keyspace *ks, uint32_t shard)
     while (cursor != 0);
 }
 
+// A piece of KEYS: what engine/shard/walk.c asks for.
+static void some_keys(struct call *c)
+{
+    uint64_t cursor = 0;
+    struct scan s = { .pattern = c->argv[1], .all = glob_is_all(c->argv[1]), .count = KEYS_PIECE, .type = SCAN_ANY_TYPE };
+    bool good = parse_cursor(c->argv[2], &cursor);
+    assert(good);
+    struct buf keys;
+    buf_init(&keys, c->reply->out->limit);
+    struct reply into = { .out = &keys, .protocol = c->reply->protocol };
+    s.out = &into;
+    cursor = walk(c, &s, cursor);
+    reply_integer(c->reply, (int64_t)cursor);
+    reply_array(c->reply, s.found);
+    reply_raw(c->reply, buf_view(&keys));
+    c->reply->out->failed |= keys.failed;
+    buf_deinit(&keys);
+}
+
 void cmd_keys(struct call *c)
 {
+    if (c->argc == 3) {
+        some_keys(c);
+        return;
+    }
     struct keys_walk w = { .call = c, .scan = { .pattern = c->argv[1], .type = SCAN_ANY_TYPE, .out = c->reply } };
     w.scan.all = glob_is_all(c->argv[1]);
     size_t mark = reply_array_later(c->reply);

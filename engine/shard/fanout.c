@@ -123,7 +123,10 @@ void fanout_run_slices(struct worker *w)
         list_append(&now, node);
     while ((node = list_take_first(&now)) != NULL) {
         struct gather *g = container_of(node, struct gather, slice);
-        send_share(w, g, g->next);
+        if (g->phase == GATHER_WALK)
+            walk_on(w, g);
+        else
+            send_share(w, g, g->next);
     }
 }
 
@@ -131,18 +134,23 @@ void fanout_run_slices(struct worker *w)
 
 static void run(struct worker *w, struct gather *g)
 {
-    if (g->keys.step == 0)
+    if (g->command->run == cmd_keys && g->owns_txn) {
+        gather_release(w, g); // it was a fence: what the connection asked for before has been done everywhere
+        walk_begin(w, g);
+    } else if (g->keys.step == 0) {
         every_worker(w, g);
-    else if (g->command->spread == SPREAD_STEPS)
+    } else if (g->command->spread == SPREAD_STEPS) {
         steps_begin(w, g);
-    else
+    } else {
         by_key(w, g);
+    }
 }
 
 static void granted(struct worker *w, struct txn *t)
 {
     struct gather *g = container_of(t, struct gather, txn);
-    if (g->due->conn != NULL)
+    bool walks = g->command->run == cmd_keys && t->outcome == TXN_GOOD; // then the connection waits until the end
+    if (g->due->conn != NULL && !walks)
         conn_pass(g->due->conn);
     if (t->outcome == TXN_GOOD) {
         run(w, g);
@@ -209,6 +217,10 @@ void fanout_start(struct conn *c, struct item *item)
     bool good = parts == 0 || gather_parts(g, parts);
     if (steps)
         g->db_second = steps_second_db(w, g);
+    if (good && !multi_running(c) && g->command->run == cmd_keys && w->server->worker_count == 1) {
+        walk_begin(w, g);
+        return;
+    }
     if (good && multi_running(c)) {
         g->due->barrier = c->barrier = true; // what EXEC runs behind it must see all of it
         run(w, g);

@@ -142,5 +142,8 @@ void gather_landed(struct worker *w, struct gather *g)
     case GATHER_PUT:
         steps_finish(w, g);
         break;
+    case GATHER_WALK:
+        walk_answered(w, g);
+        break;
     }
 }

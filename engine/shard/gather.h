@@ -4,6 +4,7 @@
 //   fanout.c   decides how a command is split, and begins its transaction
 //   merge.c    makes one reply of many
 //   steps.c    commands that must see all values at once
+//   walk.c     KEYS
 //
 // A gather lives until its last part has answered and its transaction is released, also when the connection is long gone.
 #pragma once
@@ -14,7 +15,7 @@
 #include "engine/shard/run.h"
 #include "engine/shard/txn.h"
 
-enum gather_phase { GATHER_QUEUED, GATHER_PARTS, GATHER_FETCH, GATHER_PUT };
+enum gather_phase { GATHER_QUEUED, GATHER_PARTS, GATHER_FETCH, GATHER_PUT, GATHER_WALK };
 
 struct part {
     uint8_t *bytes; // heap: the answer
@@ -44,7 +45,9 @@ struct gather {
     uint32_t *part_of_key; // [keys]
     uint64_t watcher;      // WATCH
     uint32_t db_second;    // STEPS: of the second key (COPY ... DB n), else `db`
-    struct buf reply;      // STEPS: what the command answered
+    uint64_t cursor;       // WALK: where to go on
+    uint64_t found;        // and the keys so far
+    struct buf reply;      // STEPS: what the command answered; WALK: the keys
 };
 
 static inline uint32_t keys_count(const struct command_keys *k)
@@ -74,6 +77,11 @@ void fanout_answered(struct worker *w, struct gather *g, uint32_t part);
 
 // merge.c
 void merge_parts(struct worker *w, struct gather *g, struct reply *out);
+
+// walk.c
+void walk_begin(struct worker *w, struct gather *g);
+void walk_on(struct worker *w, struct gather *g);
+void walk_answered(struct worker *w, struct gather *g);
 
 // steps.c
 void steps_begin(struct worker *w, struct gather *g);

@@ -46,6 +46,8 @@ static void route_many(struct conn *c, struct item *item)
     struct command_keys keys;
     if (!command_keys(item->command, rq->argv, rq->argc, &keys)) {
         item->spread = w->server->worker_count > 1 && item->command->spread != SPREAD_NONE;
+        if (unlikely(item->command->run == cmd_keys && !multi_running(c)))
+            item->spread = true; // in pieces, whoever owns the shards
         return;
     }
     struct slice first = rq->argv[keys.first];

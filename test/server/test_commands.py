@@ -3,7 +3,7 @@
 
 import time
 
-from harness import ALL, BACKENDS, Error, Set, check, check_equal, test, wait_until
+from harness import ALL, BACKENDS, Error, Set, check, check_equal, encode, test, wait_until
 
 WRONGTYPE = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
 NOT_INTEGER = Error("ERR value is not an integer or out of range")
@@ -326,3 +326,26 @@ def values_keep_every_byte(s):
             check_equal(c.call("GET", key), every, "GET")
         check_equal(c.call("SET", "empty", ""), "OK", "SET")
         check_equal(c.call("GET", "empty"), b"", "GET of an empty value")
+
+
+@test(ALL, seconds=60)
+def keys_go_in_pieces_and_keep_their_place_in_the_pipeline(s):
+    with s.client() as c, s.client() as other:
+        names = [f"key:{i}".encode() for i in range(5000)]
+        for i in range(0, len(names), 500):
+            c.must("MSET", *[x for name in names[i : i + 500] for x in (name, "v")])
+        check_equal(sorted(c.call("KEYS", "*")), sorted(names), "KEYS of 5,000")
+        check_equal(sorted(c.call("KEYS", "key:12?")), [f"key:12{i}".encode() for i in range(10)], "KEYS of a few")
+        got = c.pipeline([("SET", "key:new", "1"), ("KEYS", "key:new*"), ("DEL", "key:new"), ("KEYS", "key:new*"), ("PING",)])
+        check_equal(got, ["OK", [b"key:new"], 1, [], "PONG"], "a pipeline")
+        check_equal(c.pipeline([("MULTI",), ("SET", "key:new", "1"), ("KEYS", "key:new*"), ("DEL", "key:new"), ("EXEC",)])[4],
+                    ["OK", [b"key:new"], 1], "inside EXEC")
+        for _ in range(20):
+            c.send(encode("KEYS", "*"))
+            other.pipeline([("SET", f"other:{i}", "1") for i in range(50)] + [("DEL", f"other:{i}") for i in range(50)])
+            found = [name for name in c.read() if name.startswith(b"key:")]
+            check_equal((len(found), len(set(found))), (5000, 5000), "keys that are there from begin to end")
+        gone = s.client()
+        gone.send(encode("KEYS", "*") * 3)
+        gone.close()
+        check_equal(c.call("PING"), "PONG", "PING after one who left")
