@@ -158,8 +158,7 @@ void multi_take(struct conn *c, struct item *item)
         item->refusal = REFUSE_MULTI_FRAME;
     else if (item->refusal == REFUSE_NOT && (item->command->flags & CMD_NO_MULTI) != 0)
         item->refusal = REFUSE_NO_MULTI;
-    else if (item->refusal == REFUSE_NOT && (item->command->flags & CMD_DENYOOM) != 0 && w->options.maxmemory > 0 &&
-             !store_make_room(w->store, w->now_ms))
+    else if (item->refusal == REFUSE_NOT && (item->command->flags & CMD_DENYOOM) != 0 && w->options.maxmemory > 0 && !worker_make_room(w))
         item->refusal = REFUSE_MEMORY;
     if (item->refusal != REFUSE_NOT) {
         m->broken = true;
@@ -417,7 +416,7 @@ void cmd_exec(struct call *call)
         return;
     }
     struct multi *m = c->multi;
-    bool full = (m->flags & CMD_DENYOOM) != 0 && w->options.maxmemory > 0 && !store_make_room(w->store, w->now_ms);
+    bool full = (m->flags & CMD_DENYOOM) != 0 && w->options.maxmemory > 0 && !worker_make_room(w);
     if (m->broken || full) {
         bool broken = m->broken;
         multi_reset(c);

@@ -11,8 +11,7 @@ static inline void run_call(struct worker *w, struct call *call, bool has_room)
     struct reply *reply = call->reply;
     struct command_stats *stats = &w->commands[command_index(call->command)];
     w->stats.commands++;
-    if (unlikely(w->options.maxmemory > 0) && (call->command->flags & CMD_DENYOOM) != 0 && !has_room &&
-        !store_make_room(w->store, w->now_ms)) {
+    if (unlikely(w->options.maxmemory > 0) && (call->command->flags & CMD_DENYOOM) != 0 && !has_room && !worker_make_room(w)) {
         stats->rejected++;
         w->stats.rejected_calls++;
         reply_error(reply, REPLY_OUT_OF_MEMORY);

@@ -149,7 +149,7 @@ static void tick(struct worker *w)
     check_conns(w);
     worker_refresh_stats(w);
     if (w->options.maxmemory > 0)
-        store_make_room(w->store, w->now_ms);
+        worker_make_room(w);
 }
 
 // ---- stopping

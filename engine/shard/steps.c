@@ -46,7 +46,7 @@ void steps_serve(struct worker *w, const struct mesh_request *head, const struct
         fetched_append(out, keyspace_find(ks, argv[1], keyspace_hash(ks, argv[1]), w->now_ms));
         return;
     }
-    bool room = argv[2].len < FETCHED_HEAD || w->options.maxmemory == 0 || store_make_room(w->store, w->now_ms);
+    bool room = argv[2].len < FETCHED_HEAD || w->options.maxmemory == 0 || worker_make_room(w);
     struct reply reply = { .out = out, .protocol = PROTOCOL_RESP2 };
     if (room && fetched_put(ks, argv[1], argv[2], w->now_ms))
         reply_ok(&reply);

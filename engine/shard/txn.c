@@ -253,7 +253,7 @@ static void share_ready(struct worker *w, struct txn_share *s)
     enum txn_outcome outcome = TXN_GOOD;
     if (s->watcher != 0 && watched_settle(w, s->watcher) && order_of(w)->fault != TXN_FAULT_STALE_WATCH)
         outcome = TXN_CHANGED;
-    else if (s->needs_room && w->options.maxmemory > 0 && !store_make_room(w->store, w->now_ms))
+    else if (s->needs_room && w->options.maxmemory > 0 && !worker_make_room(w))
         outcome = TXN_NO_ROOM;
     answer(w, s->from, s->cookie, s, outcome);
 }

@@ -6,7 +6,9 @@
 #include "engine/shard/conn.h"
 #include "engine/shard/native.h"
 #include "engine/shard/session.h"
+#include "engine/shard/stopwatch.h"
 #include "engine/shard/worker.h"
+#include "reactor/ticks.h"
 
 static uint64_t memory_share(const struct server *s, uint64_t bytes)
 {
@@ -220,4 +222,15 @@ void worker_kill_client(struct worker *w, struct client *c, bool after_reply)
         c->flags |= CLIENT_CLOSE_AFTER_REPLY;
     else
         conn_close(conn_of_client(c));
+}
+
+bool worker_make_room(struct worker *w)
+{
+    if (likely(w->options.latency_monitor_threshold == 0))
+        return store_make_room(w->store, w->now_ms);
+    uint64_t began = reactor_ticks(w->reactor);
+    bool room = store_make_room(w->store, w->now_ms);
+    uint64_t ticks = ticks_between(began, reactor_ticks(w->reactor));
+    stopwatch_event(w, LATENCY_EVICTION_CYCLE, reactor_ticks_ns(w->reactor, ticks));
+    return room;
 }

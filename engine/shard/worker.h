@@ -229,6 +229,9 @@ void worker_apply_options(struct worker *w);
 // Fields that only the owner can compute, refreshed ten times a second and before INFO of the own worker.
 void worker_refresh_stats(struct worker *w);
 
+// store_make_room for a command that wants memory; counts as an event of LATENCY when it takes long.
+bool worker_make_room(struct worker *w);
+
 // Makes `databases` true (info.c); worker_refresh_stats calls it.
 void worker_refresh_databases(struct worker *w);
 
