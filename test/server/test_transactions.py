@@ -3,7 +3,7 @@
 
 import threading
 
-from harness import ALL, BACKENDS, Client, Error, check, check_equal, encode, test, wait_until
+from harness import ALL, BACKENDS, Client, Closed, Error, check, check_equal, encode, test, wait_until
 
 KEYS = [f"tx:{i}" for i in range(8)]
 
@@ -429,3 +429,42 @@ def clients_that_vanish_leave_nothing_locked(s):
             return c.call("MGET", *KEYS) == [b"end"] * 8
 
         wait_until(settled, 30, "MGET shows what MSET wrote")
+
+
+def queue_many(c, count, step=20000):
+    """Queues INCRs behind MULTI and reads what is said of them; the last word if it is another one."""
+    c.must("MULTI")
+    one = encode("INCR", KEYS[0])
+    for _ in range(0, count, step):
+        c.send(one * step)
+        for _ in range(step):
+            word = c.read()
+            if word != "QUEUED":
+                return word
+    return "QUEUED"
+
+
+# The hostile input list: a million queued commands, then a client that leaves.
+@test(BACKENDS, args=[], seconds=90)
+def a_million_queued_commands_go_with_their_client(s):
+    with s.client() as other:
+        c = s.client(timeout=30)
+        check_equal(queue_many(c, 1000000), "QUEUED", "a million")
+        check_equal(other.call("SET", "b", "1"), "OK", "SET of another client meanwhile")
+        c.close()
+        wait_until(lambda: b"connected_clients:1\r\n" in other.must("INFO", "clients"), 20, "forgetting of who left in MULTI")
+        check_equal(other.call("EXISTS", KEYS[0]), 0, "nothing of it has run")
+
+
+@test(BACKENDS, args=["--client-query-buffer-limit", "1048576"], skerry_only=True, seconds=60)
+def what_is_queued_counts_against_the_query_buffer_limit(s):
+    with s.client() as other, s.client() as c:
+        before = s.rss()
+        try:
+            word = queue_many(c, 400000)
+        except (Closed, OSError):
+            word = None
+        check(word != "QUEUED", "the queue has a bound")
+        growth = (s.rss() - before) >> 20
+        check(growth < 64, f"RSS grew by {growth} MiB")
+        check_equal(other.call("EXISTS", KEYS[0]), 0, "nothing of it has run")
