@@ -1,33 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/store/evict.h"
 
-#include "base/test.h"
-#include "engine/store/inside.h"
-#include "test/unit/store/pages.h"
-
-#define NOW   INT64_C(1750000000000)
-#define LIMIT (UINT64_C(4) << 20)
-
-struct world {
-    struct pages pages;
-    struct store *store;
-    struct keyspace *ks;
-};
-
-static void world_start(struct world *w, enum store_policy policy)
-{
-    pages_init(&w->pages);
-    struct store_options o = { .workers = 1, .databases = 4, .memory = &w->pages.memory, .policy = policy, .memory_max = LIMIT };
-    route_init(&o.route, 1, ROUTE_FULL_KEY);
-    check_equal(store_new(&w->store, &o), 0);
-    w->ks = store_keyspace(w->store, 0, 0);
-}
-
-static void world_stop(struct world *w)
-{
-    store_free(w->store);
-    check_equal(w->pages.held, 0);
-}
+#include "test/unit/store/cache_world.h"
 
 static bool put(struct world *w, uint64_t id, size_t len, int64_t deadline, int64_t now)
 {

@@ -1,27 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/store/s3fifo.h"
 
-#include "base/test.h"
-#include "engine/store/inside.h"
-#include "test/unit/store/pages.h"
-
-#define NOW   INT64_C(1750000000000)
-#define LIMIT (UINT64_C(4) << 20)
-
-struct world {
-    struct pages pages;
-    struct store *store;
-    struct keyspace *ks;
-};
-
-static void world_start(struct world *w, enum store_policy policy)
-{
-    pages_init(&w->pages);
-    struct store_options o = { .workers = 1, .databases = 4, .memory = &w->pages.memory, .policy = policy, .memory_max = LIMIT };
-    route_init(&o.route, 1, ROUTE_FULL_KEY);
-    check_equal(store_new(&w->store, &o), 0);
-    w->ks = store_keyspace(w->store, 0, 0);
-}
+#include "test/unit/store/cache_world.h"
 
 static void settle(struct world *w)
 {
@@ -30,11 +10,10 @@ static void settle(struct world *w)
     audit(s3fifo_valid(w->store));
 }
 
-static void world_stop(struct world *w)
+static void settle_and_stop(struct world *w)
 {
     settle(w);
-    store_free(w->store);
-    check_equal(w->pages.held, 0);
+    world_stop(w);
 }
 
 static struct entry *put(struct world *w, uint64_t id, size_t len, int64_t deadline)
@@ -78,7 +57,7 @@ static void what_is_asked_for_once_leaves_what_is_asked_for_again_stays(void)
             (void)get(&w, id / 16 % 10000);
     }
     check_equal(there(&w, 0, 10000), 10000);
-    world_stop(&w);
+    settle_and_stop(&w);
 }
 
 static void small_keeps_to_a_tenth_of_the_bytes(void)
@@ -93,7 +72,7 @@ static void small_keeps_to_a_tenth_of_the_bytes(void)
     const struct s3fifo *f = &w.store->s3fifo;
     check(f->small.bytes * 100 < (f->small.bytes + f->main.bytes) * 12);
     check(f->small.bytes * 100 > (f->small.bytes + f->main.bytes) * 8);
-    world_stop(&w);
+    settle_and_stop(&w);
 }
 
 static void a_key_that_comes_back_soon_goes_to_main_at_once(void)
@@ -117,7 +96,7 @@ static void a_key_that_comes_back_soon_goes_to_main_at_once(void)
     }
     check_equal(back, 100);
     check((*entry_recency(put(&w, id + 1000000, 100, ENTRY_NO_DEADLINE)) & S3FIFO_MAIN) == 0);
-    world_stop(&w);
+    settle_and_stop(&w);
 }
 
 static void a_policy_chosen_late_takes_in_what_is_there(void)
@@ -141,7 +120,7 @@ static void a_policy_chosen_late_takes_in_what_is_there(void)
     check_equal(keyspace_count(w.ks), 0);
     check(!store_make_room(w.store, NOW));
     store_set_memory_max(w.store, LIMIT);
-    world_stop(&w);
+    settle_and_stop(&w);
 }
 
 static void a_deadline_makes_a_key_volatile_and_its_removal_does_not(void)
@@ -160,7 +139,7 @@ static void a_deadline_makes_a_key_volatile_and_its_removal_does_not(void)
     check_equal(keyspace_count(w.ks), 500);
     for (uint64_t id = 0; id < 1000; id++)
         check_equal(there(&w, id, id + 1), id % 4 == 0 || id % 4 == 3);
-    world_stop(&w);
+    settle_and_stop(&w);
 }
 
 static void dead_records_do_not_pile_up(void)
@@ -178,7 +157,7 @@ static void dead_records_do_not_pile_up(void)
     settle(&w);
     const struct s3fifo *f = &w.store->s3fifo;
     check(f->small.records + f->main.records <= 2 * (f->small.live + f->main.live) + 2 * QUEUE_SLACK);
-    world_stop(&w);
+    settle_and_stop(&w);
 }
 
 // Slots and everything else that counts; what the system gives for it is measured by skerry-memory.
@@ -200,7 +179,7 @@ static void an_entry_of_a_full_cache_costs_28_bytes_at_most(void)
     }
     double each = (double)store_memory_used(w.store) / (double)keyspace_count(w.ks);
     check(each <= 16 + 64 + 28);
-    world_stop(&w);
+    settle_and_stop(&w);
 }
 
 TESTS(TEST(what_is_asked_for_once_leaves_what_is_asked_for_again_stays), TEST(small_keeps_to_a_tenth_of_the_bytes),
