@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Looking ahead over the turn's completions: while one connection's requests run, the memory that the next connections' first
-// requests will want is on its way. With one request per connection there is nothing else to overlap a cache miss with.
+// requests will want is on its way. With one request per connection there is nothing else to overlap a cache miss with. The key is
+// found and hashed once more when it is parsed: some 20 ns for two misses of 180.
 #pragma once
 
 #include "engine/shard/worker.h"
