@@ -331,3 +331,21 @@ def nothing_is_taken_for_a_length_that_is_only_announced(s):
         check(growth <= 64, f"RSS grew by {growth:.0f} MiB for 200 announced values")
         for x in clients:
             x.close()
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def a_server_that_stood_still_goes_on_where_the_clock_is(config):
+    with Server(config, "--timeout", "3600") as s, s.client() as c:
+        for i in range(200):
+            c.must("SET", f"short{i}", "v", "PX", "1500")
+        c.must("MSET", *[x for i in range(200) for x in (f"long{i}", "v")])
+        s.signal(signal.SIGSTOP)
+        try:
+            c.send(encode("GET", "short0") + encode("GET", "long0"))
+            time.sleep(3)
+        finally:
+            s.signal(signal.SIGCONT)
+        check_equal([c.read(), c.read()], [None, b"v"], "what was asked while it stood still")
+        check_equal(c.call("MGET", *[f"short{i}" for i in range(200)]), [None] * 200, "keys that fell due meanwhile")
+        check_equal(c.call("EXISTS", *[f"long{i}" for i in range(200)]), 200, "keys without a deadline")
+        wait_until(lambda: c.call("DBSIZE") == 200, 20, "removal of what fell due")
