@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// The log role: takes batches of all workers, makes frames of them, writes and syncs these, and says what is durable. A state machine over
+// ops; it calls nobody back and knows no thread. Who hosts it (a thread with a reactor of its own, or the only worker's reactor) calls
+//
+//   log_on_completion   for each completion whose op->owner is the one given at the start
+//   log_step            once a turn, behind them
+//   log_next_ns         for how long it may sleep
+//
+//   ports ---> cut (whole turns, whole transactions) ---> frame or chain ---> write ---> [sync] ---> durable, ports told
+//   keeper ---> ready segments ---> current ---> full ---> keeper
+//
+// Cut: of each port a prefix of its batches, as long as every transaction with a marker inside has all its markers inside.
+// Invariants: written LSN >= durable LSN; a sync covers only frames whose writes were complete when it was submitted; durable only grows.
+// Failure: any result of a write other than its length (which is not just short: -ECANCELED too), any sync error: poisoned, for good.
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "persist/format.h"
+#include "persist/log_port.h"
+#include "reactor/reactor.h"
+
+#define LOG_FRAMES_MAX 8 // in flight
+
+enum log_sync { // appendfsync
+    LOG_SYNC_ALWAYS,
+    LOG_SYNC_EVERYSEC,
+    LOG_SYNC_NO,
+};
+
+enum log_method {
+    LOG_METHOD_AUTO,      // by measurement when the log is opened (keeper.h)
+    LOG_METHOD_DSYNC,     // every frame written with RWF_DSYNC, several in flight
+    LOG_METHOD_FDATASYNC, // writes in flight together, one sync for those that are complete
+    LOG_METHOD_LINKED,    // one frame: write, linked sync
+};
+
+// A segment between keeper and role: the keeper makes it (or makes an old one new), the role fills it and hands it back.
+struct log_segment {
+    struct log_segment *next;
+    struct segment_header header; // first_lsn and previous_... are the role's to fill in
+    int fd;
+    uint64_t last_lsn; // when it is handed back
+};
+
+// Where a start begins: behind what recovery found.
+struct log_origin {
+    struct uuid store, history;
+    uint64_t lsn;          // of the last good frame
+    uint32_t last_crc;     // its CRC
+    uint64_t last_segment; // where it lies; 0: none
+    uint32_t shards;
+    uint64_t segment_size;
+};
+
+struct log_options {
+    struct log_origin origin;
+    enum log_sync sync;
+    enum log_method method;    // not AUTO
+    uint32_t frames_in_flight; // 1 to LOG_FRAMES_MAX
+    uint32_t ports;
+    uint64_t buffer_limit; // bytes of one worker that may wait
+    uint8_t owner;         // of its ops
+};
+
+// Counters for INFO: written by the role, read by anybody (relaxed).
+struct log_stats {
+    _Atomic uint64_t lsn, durable_lsn;
+    _Atomic uint64_t frames, flushes, batches, bytes, payload_bytes;
+    _Atomic uint64_t segments;                   // begun since start
+    _Atomic uint64_t segments_ready;             // waiting to be begun
+    _Atomic uint64_t sync_ns_total, sync_ns_max; // from submission to completion
+    _Atomic uint64_t oldest_ns;                  // when the oldest batch that is not durable was built; 0: all are
+    _Atomic uint64_t pending_bytes;              // taken and not durable
+    _Atomic int error;                           // -errno that poisoned it, or of the segment that could not be made; 0 = none
+    _Atomic uint32_t sync;                       // enum log_sync in force
+    _Atomic uint32_t method;
+};
+
+struct log;
+
+// `r`: where its ops go; all of `ports` outlive it. Registers its buffers there when that is to be had.
+int log_new(struct log **out, const struct log_options *options, struct reactor *r, struct log_port *const *ports) warn_unused;
+// No op is in flight (log_idle).
+struct log *log_free(struct log *l);
+
+void log_on_completion(struct log *l, const struct completion *done);
+void log_step(struct log *l);
+// ns from the reactor's now until log_step wants to be called again without any event; UINT64_MAX: no need; 0: at once.
+uint64_t log_next_ns(const struct log *l);
+// Ports that were told something since the last call, as a bit each: the host wakes their workers.
+uint64_t log_told(struct log *l, uint32_t word);
+// Is there anything in the ports? For the host's reactor->pending.
+bool log_has_work(const struct log *l);
+
+// Any thread: takes effect with the next step.
+void log_set_sync(struct log *l, enum log_sync sync);
+const struct log_stats *log_stats(const struct log *l);
+uint32_t log_state(const struct log *l); // enum log_state; any thread
+
+// ---- with the keeper: lists without locks (both ends may be different threads)
+void log_segment_give(struct log *l, struct log_segment *s); // ready: to be begun in the order of ids
+struct log_segment *log_segment_take(struct log *l);         // full ones, oldest first, all their frames durable; or NULL
+// The keeper could not make one: -ENOSPC and the like; 0: it can again. Not poison: LOG_FULL once the ready ones are used up.
+void log_segment_trouble(struct log *l, int error);
+// From where on the role wants another (segments that are ready and not begun): 2.
+uint32_t log_segments_ready(const struct log *l);
+
+// Stops: what was sent is written and synced, then a clean-stop frame. log_stopped: it is done (or poisoned).
+void log_stop(struct log *l);
+bool log_stopped(const struct log *l);
+bool log_idle(const struct log *l);

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Snapshot files: a set is one file a worker, written while the worker goes on serving, and named by the manifest once all are durable and
+// were read back. Pure bytes and a writer's and reader's state; whoever holds a disk moves the bytes.
+//
+//   | header block | chunk | chunk | ... | trailer block |
+//
+// Header:  0  8  magic `SKRYSNP1`   8  4  format (1)    12  4  CRC-32C of the block with this field zero
+//         16 16  store uuid        32 16  history      48  8  set id     56  4  file number    60  4  files of the set
+//         64  4  shard count       68  4  zero         72  8  made at, Unix ms
+// Chunk (starts on a block, at most SNAPSHOT_CHUNK_MAX, zero-padded):
+//          0  4  magic `SKCH`       4  4  CRC-32C over head, payload and padding with this field zero, continued from the CRC-32C of
+//                                         (store uuid, set id, file number, offset)
+//          8  4  payload bytes     12  4  entries       16  8  chunk number, from 0      24  payload
+//          An entry that is larger than a chunk goes on in the next ones (entries 0 in these).
+// Trailer: 0  8  magic `SKRYSNPE`   8  4  CRC-32C, as a header's    12  4  zero    16  8  entries   24  8  chunks   32  8  payload bytes
+//         40  8  digest: XXH3 of all chunks' CRCs in order (8 bytes each: number and crc)   48  4  watermarks that follow
+//         52     (shard u32, sequence u64) each, of the shards in this file; more blocks where one does not hold them
+// Entry:   0  4  bytes of the entry, this field included   4  1  flags (enum record_flag)   5  1  zero   6  2  database
+//          8  8  deadline, Unix ms (only with RECORD_DEADLINE)   4  key length    key    value
+#pragma once
+
+#include <stdint.h>
+
+#include "persist/format.h"
+#include "reactor/disk.h"
+
+#define SNAPSHOT_CHUNK     (256u * 1024) // payload from which a chunk is closed
+#define SNAPSHOT_CHUNK_MAX (1024u * 1024)
+#define SNAPSHOT_NAME_MAX  48
+
+struct snapshot_entry {
+    uint8_t flags;
+    uint16_t db;
+    int64_t deadline_ms; // -1: none
+    struct slice key, value;
+};
+
+void snapshot_name(uint64_t set, uint32_t file, char name[SNAPSHOT_NAME_MAX]);
+// False: not such a name.
+bool snapshot_name_parse(const char *name, uint64_t *set, uint32_t *file);
+
+// ---- writing: entries into chunks (a worker), chunks into a file (the keeper)
+
+struct snapshot_identity {
+    struct uuid store, history;
+    uint64_t set;
+    uint32_t file, files, shards;
+    int64_t made_ms;
+};
+
+// A chunk being filled, or on its way. The memory is direct I/O's (disk_memory), SNAPSHOT_CHUNK_MAX bytes.
+struct snapshot_chunk {
+    struct snapshot_chunk *next;
+    uint8_t *memory;
+    uint32_t payload;
+    uint32_t entries;
+    bool last; // the file's end: no payload
+};
+struct snapshot_chunk *snapshot_chunk_new(void);
+struct snapshot_chunk *snapshot_chunk_free(struct snapshot_chunk *c);
+// Appends as much of the entry as fits, from byte `done` of its encoding on; returns the new `done` (== snapshot_entry_size: all of it).
+uint64_t snapshot_chunk_add(struct snapshot_chunk *c, const struct snapshot_entry *e, uint64_t done);
+uint64_t snapshot_entry_size(const struct snapshot_entry *e);
+
+struct snapshot_writer; // of one file
+// Creates the file under a name that no reader takes for a snapshot (".part") and writes the header. -errno.
+int snapshot_writer_open(struct snapshot_writer **out, struct disk *disk, const struct snapshot_identity *id) warn_unused;
+// Writes the chunk (its head is filled in); the chunk stays the caller's.
+int snapshot_writer_add(struct snapshot_writer *w, struct snapshot_chunk *c) warn_unused;
+// Trailer, fsync, rename; `watermarks`: [count] pairs. The directory's fsync is the caller's, once for all files.
+struct snapshot_watermark {
+    uint32_t shard;
+    uint64_t sequence;
+};
+int snapshot_writer_finish(struct snapshot_writer *w, const struct snapshot_watermark *watermarks, uint32_t count) warn_unused;
+uint64_t snapshot_writer_bytes(const struct snapshot_writer *w);
+// Also gives up an unfinished file: it is unlinked.
+struct snapshot_writer *snapshot_writer_free(struct snapshot_writer *w);
+
+// ---- reading
+
+struct snapshot_reader; // of one file
+// 0; -EBADMSG: not valid, *why says which condition; other -errno of the disk. Reads the trailer first: an unfinished file is not valid.
+int snapshot_reader_open(struct snapshot_reader **out, struct disk *disk, uint64_t set, uint32_t file, const struct uuid *store,
+                         const char **why) warn_unused;
+struct snapshot_totals {
+    uint64_t entries, chunks, bytes;
+    const struct snapshot_watermark *watermarks;
+    uint32_t watermark_count;
+    struct snapshot_identity id;
+};
+void snapshot_reader_totals(const struct snapshot_reader *r, struct snapshot_totals *out);
+// The next run of whole entries (views into the reader, until the next call): 0; 1: the end, everything verified against the trailer;
+// -EBADMSG with *why; -errno.
+int snapshot_reader_next(struct snapshot_reader *r, struct slice *entries, const char **why) warn_unused;
+struct snapshot_reader *snapshot_reader_free(struct snapshot_reader *r);
+
+// Takes the next entry from a run: 0; 1: the end; -EBADMSG.
+int snapshot_entry_next(struct snapshot_entry *e, const uint8_t **at, uint64_t *left) warn_unused;
