@@ -21,7 +21,8 @@
 //     0  4  magic `SKRF`                4  4  CRC-32C over the whole frame, padding included, with this field zero, continued from the
 //                                             CRC-32C of (store uuid, segment id, epoch, offset of the frame in its segment: 40 bytes)
 //     8  4  payload bytes              12  2  blocks               14  2  flags (enum frame_flag)
-//    16  8  LSN                        24  8  durable LSN when it was built
+//    16  8  LSN                        24  8  durable LSN when it was built: of the last frame of a *unit* (never of a chain's first or
+//                                             middle frame: a chain that a crash cuts gives its LSNs back, so they witness nothing)
 //    32  4  previous frame's CRC       36  4  sub-batches that begin in it (0 in the middle of a chain)
 //    40  8  epoch
 //   Valid: magic, CRC, epoch; 1 <= blocks <= FRAME_BLOCKS_MAX; 48 + payload <= blocks * 4096, and no block of it is unused; LSN > 0;

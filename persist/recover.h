@@ -8,6 +8,8 @@
 //   recover_verdict  after the end: how it ended, and where a new segment has to begin
 //
 // A torn tail is cut; rot in what was acknowledged is refused, with file, offset, LSNs and shards; nothing is ever guessed.
+// A snapshot whose damage shows after some of its entries went out is given up for the next older one that the log still reaches: a piece
+// RECOVER_RESTART goes out first.
 #pragma once
 
 #include <stdint.h>
@@ -52,12 +54,16 @@ struct recover_options {
 };
 
 // What recover_next hands out; valid until the next call.
-enum recover_piece { RECOVER_ENTRY_RUN, RECOVER_UNIT };
+enum recover_piece {
+    RECOVER_ENTRY_RUN,
+    RECOVER_UNIT,
+    RECOVER_RESTART, // everything that was handed out so far is void: whoever applied it empties his shards
+};
 struct recover_item {
     enum recover_piece piece;
     struct slice bytes;         // ENTRY_RUN: a snapshot chunk's entries (snapshot.h: snapshot_entry_next); UNIT: sub-batches
     uint64_t lsn;               // UNIT: of its last frame
-    const uint64_t *watermarks; // ENTRY_RUN: sequences per shard that the snapshot holds, else NULL
+    const uint64_t *watermarks; // per shard: sequences that the snapshot in use holds (zeros: none); records at or below are to be left out
 };
 
 struct recover;
