@@ -155,7 +155,8 @@ static bool result_of(const struct field *f, uint64_t base, uint64_t *out)
     return true;
 }
 
-static void run_field(struct call *c, const struct field *f, struct slice value, uint8_t *bytes)
+// `lo` and `hi`: the bytes that fields have changed.
+static void run_field(struct call *c, const struct field *f, struct slice value, uint8_t *bytes, uint64_t *lo, uint64_t *hi)
 {
     uint64_t old = read_bits(value, f), fresh;
     if (f->action == FIELD_GET) {
@@ -167,7 +168,12 @@ static void run_field(struct call *c, const struct field *f, struct slice value,
         return;
     }
     write_bits(bytes, f, fresh);
-    c->dirty += fresh != old;
+    if (fresh != old) {
+        uint64_t first = f->offset >> 3, end = ((f->offset + f->bits - 1) >> 3) + 1;
+        c->dirty++;
+        *lo = first < *lo ? first : *lo;
+        *hi = end > *hi ? end : *hi;
+    }
     reply_integer(c->reply, (int64_t)(f->action == FIELD_ADD ? fresh : old));
 }
 
@@ -189,12 +195,13 @@ static void run_plan(struct call *c, const struct plan *p)
     }
     enum field_overflow overflow = FIELD_WRAP;
     struct field f;
+    uint64_t lo = UINT64_MAX, hi = 0;
     reply_array(c->reply, p->count);
     for (uint32_t arg = 2; arg < c->argc;)
         if (parse_field(c, &arg, &overflow, &f) == 1)
-            run_field(c, &f, value, bytes);
-    if (p->writes && !grows && c->dirty > 0)
-        keyspace_wrote(c->keyspace, e, c->hash);
+            run_field(c, &f, value, bytes, &lo, &hi);
+    if (hi > 0)
+        keyspace_wrote(c->keyspace, c->argv[1], c->hash, lo, hi);
 }
 
 void cmd_bitfield(struct call *c)

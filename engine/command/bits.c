@@ -54,7 +54,7 @@ void cmd_setbit(struct call *c)
     unsigned old = bytes[at] >> shift & 1;
     bytes[at] = (uint8_t)((bytes[at] & ~(1u << shift)) | bit << shift);
     if (!grows && old != bit)
-        keyspace_wrote(c->keyspace, e, c->hash);
+        keyspace_wrote(c->keyspace, c->argv[1], c->hash, at, at + 1);
     c->dirty += grows || old != bit;
     reply_integer(c->reply, old);
 }

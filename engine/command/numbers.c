@@ -15,7 +15,7 @@ static bool put_text(struct call *c, struct entry *e, struct slice text)
     if (bytes != NULL) {
         memcpy(bytes, text.data, text.len);
         entry_set_mark(e, false);
-        keyspace_wrote(c->keyspace, e, c->hash);
+        keyspace_wrote(c->keyspace, c->argv[1], c->hash, 0, text.len);
     } else {
         int64_t deadline = e == NULL ? ENTRY_NO_DEADLINE : KEYSPACE_KEEP_DEADLINE;
         if (keyspace_set(c->keyspace, c->argv[1], c->hash, ENTRY_STRING, text, deadline, c->now_ms) == NULL) {

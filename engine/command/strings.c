@@ -33,10 +33,12 @@ uint8_t *string_extend(struct call *c, uint32_t arg, struct entry *e, size_t len
         e = keyspace_resize(c->keyspace, e, len);
     }
     uint8_t *bytes = e == NULL ? NULL : entry_value_bytes(e);
-    if (unlikely(bytes == NULL))
+    if (unlikely(bytes == NULL)) {
         reply_error(c->reply, REPLY_OUT_OF_MEMORY);
-    else
+    } else if (!entry_mark(e)) {
         entry_set_mark(e, true);
+        keyspace_marked(c->keyspace, c->argv[arg], c->hash);
+    }
     return bytes;
 }
 
@@ -152,8 +154,7 @@ void cmd_setrange(struct call *c)
     if (bytes == NULL)
         return;
     memcpy(bytes + offset, value.data, value.len);
-    if (len >= end)
-        keyspace_wrote(c->keyspace, e, c->hash);
+    keyspace_wrote(c->keyspace, c->argv[1], c->hash, (uint64_t)offset, end);
     c->dirty++;
     reply_integer(c->reply, (int64_t)(len > end ? len : end));
 }
@@ -180,7 +181,7 @@ void cmd_append(struct call *c)
         if (tail.len > 0)
             memcpy(bytes + len, tail.data, tail.len);
         else
-            keyspace_wrote(c->keyspace, e, c->hash);
+            keyspace_wrote(c->keyspace, c->argv[1], c->hash, len, len);
     }
     c->dirty++;
     reply_integer(c->reply, (int64_t)(len + tail.len));

@@ -127,15 +127,16 @@ static void cleared(struct worker *w, const struct keyspace *ks)
             k->watcher->changed |= is_of(w, k, ks) && exists(w, k, k->db);
 }
 
-static void on_change(void *context, struct keyspace *ks, uint64_t hash, struct slice key)
+void watched_changed(struct worker *w, const struct store_change *change)
 {
-    struct worker *w = context;
-    if (key.data == NULL) {
-        cleared(w, ks);
+    if (change->kind == STORE_CLEAR) {
+        cleared(w, change->keyspace);
         return;
     }
-    for (struct watch *k = *key_chain(&w->watches, hash); k != NULL; k = k->next)
-        if (k->hash == hash && is_of(w, k, ks) && slice_equal(key_of(k), key))
+    if (change->kind == STORE_MARK)
+        return;
+    for (struct watch *k = *key_chain(&w->watches, change->hash); k != NULL; k = k->next)
+        if (k->hash == change->hash && is_of(w, k, change->keyspace) && slice_equal(key_of(k), change->key))
             k->watcher->changed = true;
 }
 
@@ -201,7 +202,7 @@ bool watched_add(struct worker *w, uint64_t client, uint32_t db, struct slice ke
     k->next = *key_chain(t, hash);
     *key_chain(t, hash) = k;
     if (t->count++ == 0)
-        store_listen(w->store, on_change, w);
+        worker_listen_changes(w);
     return true;
 }
 
@@ -216,7 +217,7 @@ static void forget(struct worker *w, struct watcher *r)
         *at = k->next;
         free(k);
         if (--t->count == 0)
-            store_listen(w->store, NULL, NULL);
+            worker_listen_changes(w);
     }
     struct watcher **at = client_chain(t, r->client);
     while (*at != r)

@@ -30,5 +30,8 @@ bool watched_add(struct worker *w, uint64_t client, uint32_t db, struct slice ke
 void watched_forget(struct worker *w, uint64_t client);
 // Has any of them changed? Forgets them.
 bool watched_settle(struct worker *w, uint64_t client);
+// The store says so (worker.c).
+struct store_change;
+void watched_changed(struct worker *w, const struct store_change *change);
 // Before the databases change places.
 void watched_swapped(struct worker *w, uint32_t a, uint32_t b);

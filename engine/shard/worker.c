@@ -224,6 +224,16 @@ void worker_kill_client(struct worker *w, struct client *c, bool after_reply)
         conn_close(conn_of_client(c));
 }
 
+static void on_change(void *context, const struct store_change *change)
+{
+    watched_changed(context, change);
+}
+
+void worker_listen_changes(struct worker *w)
+{
+    store_listen(w->store, w->watches.count > 0 ? on_change : NULL, w);
+}
+
 bool worker_make_room(struct worker *w)
 {
     if (likely(w->options.latency_monitor_threshold == 0))

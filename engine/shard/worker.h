@@ -232,6 +232,9 @@ void worker_refresh_stats(struct worker *w);
 // store_make_room for a command that wants memory; counts as an event of LATENCY when it takes long.
 bool worker_make_room(struct worker *w);
 
+// After watches came or went: the store tells its changes as long as anybody wants to know.
+void worker_listen_changes(struct worker *w);
+
 // Makes `databases` true (info.c); worker_refresh_stats calls it.
 void worker_refresh_databases(struct worker *w);
 

@@ -45,10 +45,13 @@ static inline size_t store_keyspace_total(const struct store *s)
     return (size_t)s->local_shards * s->options.databases;
 }
 
-static inline void store_changed(struct keyspace *ks, uint64_t hash, struct slice key)
+static inline void store_changed(struct keyspace *ks, uint64_t hash, struct slice key, enum store_change_kind kind, uint64_t lo,
+                                 uint64_t hi)
 {
-    if (unlikely(ks->store->on_change != NULL))
-        ks->store->on_change(ks->store->change_context, ks, hash, key);
+    const struct store *s = ks->store;
+    if (unlikely(s->on_change != NULL))
+        s->on_change(s->change_context,
+                     &(struct store_change){ .keyspace = ks, .hash = hash, .key = key, .kind = kind, .lo = lo, .hi = hi });
 }
 
 // Releases the slot with what it points to.

@@ -76,7 +76,7 @@ void keyspace_remove_spot(struct keyspace *ks, uint64_t hash, struct spot spot)
 {
     struct store *s = ks->store;
     uint32_t ref = spot.bucket->refs[spot.slot];
-    store_changed(ks, hash, entry_key(store_entry(s, ref)));
+    store_changed(ks, hash, entry_key(store_entry(s, ref)), STORE_GONE, 0, 0);
     int64_t deadline = entry_deadline(store_entry(s, ref));
     if (deadline != ENTRY_NO_DEADLINE) {
         ks->deadline_count--;
@@ -212,8 +212,10 @@ struct change {
     bool tracked; // the old entry is, by S3-FIFO
     bool moves;   // it has to be written elsewhere, though it may fit where it is
     struct entry_plan plan;
-    struct blob *value;    // for OUTSIDE
-    struct blob *key_blob; // for OUTSIDE with a long key
+    struct blob *value;          // for OUTSIDE
+    struct blob *key_blob;       // for OUTSIDE with a long key
+    enum store_change_kind kind; // what whoever listens is told
+    uint64_t lo, hi;
 };
 
 static void count_deadline(struct keyspace *ks, int64_t before, int64_t after)
@@ -351,7 +353,7 @@ static struct entry *commit(struct keyspace *ks, struct change *c, uint32_t clas
         uint32_t budget = SWEEP_ASSIST;
         (void)deadline_sweep(&s->deadlines, &budget);
     }
-    store_changed(ks, c->hash, entry_key(e));
+    store_changed(ks, c->hash, entry_key(e), c->kind, c->lo, c->hi);
     if (c->old_ref != 0 && !in_place && !keep_old)
         store_release_entry(s, c->old_ref);
     return e;
@@ -442,15 +444,26 @@ static struct change change_of(struct keyspace *ks, struct entry *e)
 }
 
 // For changes that have no hash at hand.
-static void tell(struct keyspace *ks, const struct entry *e)
+static void tell(struct keyspace *ks, const struct entry *e, enum store_change_kind kind, uint64_t lo, uint64_t hi)
 {
     if (unlikely(ks->store->on_change != NULL))
-        store_changed(ks, keyspace_hash(ks, entry_key(e)), entry_key(e));
+        store_changed(ks, keyspace_hash(ks, entry_key(e)), entry_key(e), kind, lo, hi);
 }
 
-void keyspace_wrote(struct keyspace *ks, const struct entry *e, uint64_t hash)
+// What a value has grown by is a range of it.
+static enum store_change_kind resized_kind(size_t before, size_t after)
 {
-    store_changed(ks, hash, entry_key(e));
+    return after < before ? STORE_SET : STORE_RANGE;
+}
+
+void keyspace_wrote(struct keyspace *ks, struct slice key, uint64_t hash, uint64_t lo, uint64_t hi)
+{
+    store_changed(ks, hash, key, STORE_RANGE, lo, hi);
+}
+
+void keyspace_marked(struct keyspace *ks, struct slice key, uint64_t hash)
+{
+    store_changed(ks, hash, key, STORE_MARK, 0, 0);
 }
 
 // A large value stays on its pages: they change their length, the slot does not.
@@ -458,7 +471,7 @@ static struct entry *resize_blob(struct keyspace *ks, struct entry *e, size_t le
 {
     struct store *s = ks->store;
     struct blob *b = entry_pointer(e->rest + 4);
-    size_t cap = b->cap;
+    size_t cap = b->cap, before = b->len;
     if (b->pins > 0 && !entry_own_blob(e))
         return NULL;
     b = entry_pointer(e->rest + 4);
@@ -466,7 +479,7 @@ static struct entry *resize_blob(struct keyspace *ks, struct entry *e, size_t le
     s->blob_bytes += b->cap - cap;
     if (unlikely(s3fifo_tracks(&s->s3fifo, e)))
         s3fifo_resized(s, e, (int64_t)(b->cap - cap));
-    tell(ks, e);
+    tell(ks, e, resized_kind(before, len), before, len);
     return done ? e : NULL;
 }
 
@@ -509,7 +522,7 @@ static struct entry *resize_in_place(struct keyspace *ks, struct change *c, stru
         memmove(to, value.data, keep);
     memset(to + keep, 0, len - keep);
     entry_set_mark(e, mark);
-    store_changed(ks, c->hash, entry_key(e));
+    store_changed(ks, c->hash, entry_key(e), c->kind, c->lo, c->hi);
     return e;
 }
 
@@ -520,6 +533,9 @@ struct entry *keyspace_resize(struct keyspace *ks, struct entry *e, size_t len)
     struct change c = change_of(ks, e);
     size_t old_len = c.plan.value_len;
     c.plan.value_len = len;
+    c.kind = resized_kind(old_len, len);
+    c.lo = old_len;
+    c.hi = len;
     plan_recency(ks, &c, false);
     entry_plan(&c.plan, false);
     if (fits_in_place(ks, &c, SHRINK_CLASSES))
@@ -535,6 +551,7 @@ static struct entry *rewrite_deadline(struct keyspace *ks, struct change *c, str
 {
     struct store *s = ks->store;
     size_t len = c->plan.value_len;
+    c->kind = STORE_DEADLINE;
     plan_recency(ks, c, false);
     entry_plan(&c->plan, entry_form(e) == ENTRY_OUTSIDE);
     if (entry_form(e) == ENTRY_OUTSIDE) {
@@ -584,7 +601,7 @@ struct entry *keyspace_set_deadline(struct keyspace *ks, struct entry *e, int64_
         deadline_add(&s->deadlines, store_ref(s, e), deadline_ms);
     }
     entry_write_deadline(e, deadline_ms);
-    tell(ks, e);
+    tell(ks, e, STORE_DEADLINE, 0, 0);
     count_deadline(ks, old, deadline_ms);
     return e;
 }
@@ -612,7 +629,7 @@ void keyspace_remove(struct keyspace *ks, struct entry *e)
 
 void keyspace_clear(struct keyspace *ks)
 {
-    store_changed(ks, 0, slice_of(NULL, 0));
+    store_changed(ks, 0, slice_of(NULL, 0), STORE_CLEAR, 0, 0);
     ks->store->deadlines.live -= ks->deadline_count;
     ks->deadline_count = 0;
     ks->deadline_sum = 0;

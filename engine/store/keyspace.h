@@ -65,8 +65,10 @@ struct keyspace_pin {
 struct keyspace_pin keyspace_pin(struct keyspace *ks, struct entry *e);
 void keyspace_unpin(struct keyspace *ks, struct keyspace_pin pin);
 
-// The caller has written bytes of the value in place: whoever listens (store_listen) hears of it. All other changes tell by themselves.
-void keyspace_wrote(struct keyspace *ks, const struct entry *e, uint64_t hash);
+// The caller has written bytes lo to hi of the value in place, or changed the entry's mark: whoever listens (store_listen) hears of it.
+// All other changes tell by themselves.
+void keyspace_wrote(struct keyspace *ks, struct slice key, uint64_t hash, uint64_t lo, uint64_t hi);
+void keyspace_marked(struct keyspace *ks, struct slice key, uint64_t hash);
 
 bool keyspace_delete(struct keyspace *ks, struct slice key, uint64_t hash, int64_t now_ms); // true: it was there and alive
 void keyspace_remove(struct keyspace *ks, struct entry *e);

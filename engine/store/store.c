@@ -164,6 +164,18 @@ void store_swap(struct store *s, uint32_t db_a, uint32_t db_b)
     }
 }
 
+void store_place(const struct store *s, const struct keyspace *ks, uint32_t *shard, uint32_t *db)
+{
+    // Databases change places within a shard only.
+    uint32_t databases = s->options.databases;
+    uint32_t row = (uint32_t)((size_t)(ks - s->keyspaces) / databases);
+    struct keyspace *const *places = &s->places[(size_t)row * databases];
+    *shard = row * s->options.workers + s->options.worker;
+    for (*db = 0; *db < databases && places[*db] != ks;)
+        ++*db;
+    assert(*db < databases);
+}
+
 // Memory
 
 static uint64_t index_bytes(const struct store *s)

@@ -46,6 +46,8 @@ struct store *store_free(struct store *s);
 struct keyspace *store_keyspace(struct store *s, uint32_t shard, uint32_t db);
 uint32_t store_databases(const struct store *s);
 void store_swap(struct store *s, uint32_t db_a, uint32_t db_b);
+// Where a keyspace of this store is now: its shard and database.
+void store_place(const struct store *s, const struct keyspace *ks, uint32_t *shard, uint32_t *db);
 
 // Bytes that count against maxmemory: slots in use of entries, index and deadlines, large values, what was charged. (Slots and not
 // their pages: what DEL frees counts at once. Compaction keeps free slots near 7 %, store_memory().reserved says what is held.)
@@ -69,10 +71,26 @@ void store_reclaim(struct store *s);
 // When maintain wants to run next for deadlines (Unix ms), INT64_MAX = never.
 int64_t store_next_deadline(const struct store *s);
 
-// Told of every change of a key as it happens: its value or deadline was set, or it went, for whatever reason (also for its age, or for
-// room). The entry may be half made: only the key is to be looked at. A `key` without bytes (data NULL): the keyspace is about to be
-// cleared, all its keys are still there. One may listen at a time; nobody: NULL, and a change costs a branch.
-typedef void store_change_fn(void *context, struct keyspace *ks, uint64_t hash, struct slice key);
+enum store_change_kind {
+    STORE_SET,      // the whole value, with its deadline
+    STORE_RANGE,    // bytes lo to hi of the value, which may have grown to `hi`; what it grew by is zero before it is written
+    STORE_MARK,     // the mark alone: no client sees another value
+    STORE_DEADLINE, // nothing but the deadline
+    STORE_GONE,     // for whatever reason, also its age, or for room
+    STORE_CLEAR,    // the keyspace is about to be cleared, all its keys are still there; no hash, no key
+};
+
+struct store_change {
+    struct keyspace *keyspace;
+    uint64_t hash;
+    struct slice key;
+    enum store_change_kind kind;
+    uint64_t lo, hi;
+};
+
+// Told of every change as it happens. The entry may be half made: only what the change says is to be looked at. One may listen at a
+// time; nobody: NULL, and a change costs a branch.
+typedef void store_change_fn(void *context, const struct store_change *change);
 void store_listen(struct store *s, store_change_fn *fn, void *context);
 
 struct store_memory {
