@@ -23,10 +23,13 @@
 //     8  4  payload bytes              12  2  blocks               14  2  flags (enum frame_flag)
 //    16  8  LSN                        24  8  durable LSN when it was built: of the last frame of a *unit* (never of a chain's first or
 //                                             middle frame: a chain that a crash cuts gives its LSNs back, so they witness nothing)
-//    32  4  previous frame's CRC       36  4  sub-batches that begin in it (0 in the middle of a chain)
+//    32  4  previous frame's CRC       36  4  sub-batches of its unit (0 in all frames of a chain but the first)
 //    40  8  epoch
 //   Valid: magic, CRC, epoch; 1 <= blocks <= FRAME_BLOCKS_MAX; 48 + payload <= blocks * 4096, and no block of it is unused; LSN > 0;
-//   durable LSN < LSN; padding zero.
+//   durable LSN < LSN; padding zero; no unknown flag, at most one of a chain's, and a seal or clean stop has neither another flag nor
+//   payload.
+//
+// Sub-batch, valid: shard < SHARDS_MAX; count > 0; first sequence > 0, and no sequence overflows; its bytes lie in the unit.
 //
 // Record:
 //     0  4  bytes of the record, this field included; a record ends where the next begins
@@ -35,8 +38,9 @@
 //    12  8  deadline, Unix ms (only with RECORD_DEADLINE)
 //        4  key length                     key, then the value (op SET) or the effect's arguments (op EFFECT: count u32, then length u32
 //                                          and bytes of each)
-//   Valid: the lengths add up to no more than the record, the record to no more than the sub-batch; the op is known; the sequence is one
-//   more than the one before it; DELETE and EXPIRE have nothing behind the key; EXPIRE without RECORD_DEADLINE takes the deadline away.
+//   Valid: the lengths add up to no more than the record, the record to no more than the sub-batch; op and flags are known; the sequence
+//   is one more than the one before it; a deadline is not negative; key <= RECORD_KEY_MAX, value <= RECORD_VALUE_MAX (arguments: less
+//   than 64 KiB more); DELETE and EXPIRE have nothing behind the key; EXPIRE without RECORD_DEADLINE takes the deadline away.
 #pragma once
 
 #include <stdbool.h>
@@ -44,6 +48,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/crc32c.h"
 #include "base/slice.h"
 
 #define BLOCK_SIZE       4096u
@@ -54,7 +59,8 @@
 #define RECORD_HEAD      16u // without deadline
 #define RECORD_KEY_MAX   (512u * 1024 * 1024)
 #define RECORD_VALUE_MAX (512u * 1024 * 1024)
-#define UNIT_MAX         (UINT64_C(1) << 31) // bytes of a chain that a reader gathers
+#define RECORD_ARGS_MAX  (RECORD_VALUE_MAX + 0xffff)
+#define UNIT_MAX         (UINT64_C(1) << 40) // bytes of a chain; a reader takes memory only for frames that it has verified
 #define SEGMENT_NAME_MAX 32
 #define SHARDS_MAX       4096u
 
@@ -132,8 +138,6 @@ static inline uint32_t frame_blocks(uint64_t payload)
 // `parts_crc`: CRC-32C of the payload alone, as its owners computed it (crc32c_join), so that bytes that changed on their way make a
 // frame that does not verify. h->blocks and h->crc are set.
 void frame_encode(struct frame_head *h, const struct frame_place *place, uint8_t *frame, uint32_t parts_crc);
-// CRC of `a` followed by `b`, from the CRCs of both.
-uint32_t crc32c_join(uint32_t crc_a, uint32_t crc_b, uint64_t len_b);
 // Reads a head alone: 0, or -EBADMSG (magic, bounds). The bytes of the frame are then blocks * BLOCK_SIZE.
 int frame_peek(struct frame_head *h, const uint8_t head[FRAME_HEAD], uint64_t epoch) warn_unused;
 // The whole frame, h from frame_peek: 0 or -EBADMSG.

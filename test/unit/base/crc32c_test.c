@@ -40,6 +40,42 @@ static void the_instruction_equals_the_definition(void)
     }
 }
 
+// Both sizes of lane, several times over, and everything around their borders.
+static void long_inputs_equal_the_definition_too(void)
+{
+    static uint8_t data[3 * 4032 + 400];
+    struct prng prng;
+    prng_init(&prng, 6);
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)prng_next(&prng);
+    for (size_t len = 0; len + 3 <= sizeof data; len += len % 384 < 8 || len % 4032 < 8 || len % 384 > 376 ? 1 : 31) {
+        size_t at = len % 3;
+        uint32_t start = (uint32_t)prng_next(&prng);
+        check_equal(crc32c(start, data + at, len), crc32c_portable(start, data + at, len));
+    }
+}
+
+static void joined_sums_are_the_sum_of_the_whole(void)
+{
+    static uint8_t data[5000], zeros[70000];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * i + 3);
+    uint32_t whole = crc32c(0, data, sizeof data);
+    for (size_t at = 0; at <= sizeof data; at++) {
+        uint32_t tail = crc32c(0, data + at, sizeof data - at);
+        check_equal(crc32c_join(crc32c(0, data, at), tail, sizeof data - at), whole);
+    }
+    check_equal(crc32c_join(whole, 0, 0), whole);
+    check_equal(crc32c_join(0, whole, sizeof data), whole);
+    check_equal(crc32c_join(whole, crc32c(0, zeros, sizeof zeros), sizeof zeros), crc32c(whole, zeros, sizeof zeros));
+    // Lengths that cannot be gone through: joining twice is joining the sum of the lengths, and the powers repeat.
+    for (int bit = 0; bit < 40; bit++) {
+        uint64_t len = UINT64_C(1) << bit;
+        check_equal(crc32c_join(crc32c_join(whole, 0, len), 0, len), crc32c_join(whole, 0, 2 * len));
+        check_equal(crc32c_join(whole, 0, len + (UINT64_C(1) << 31) - 1), crc32c_join(whole, 0, len));
+    }
+}
+
 static void pieces_give_the_crc_of_the_whole(void)
 {
     static const char TEXT[] = "the quick brown fox jumps over the lazy dog and then some more";
@@ -63,5 +99,5 @@ static void every_flipped_bit_is_noticed(void)
     }
 }
 
-TESTS(TEST(the_rfc_vectors_hold), TEST(the_instruction_equals_the_definition), TEST(pieces_give_the_crc_of_the_whole),
-      TEST(every_flipped_bit_is_noticed))
+TESTS(TEST(the_rfc_vectors_hold), TEST(the_instruction_equals_the_definition), TEST(long_inputs_equal_the_definition_too),
+      TEST(joined_sums_are_the_sum_of_the_whole), TEST(pieces_give_the_crc_of_the_whole), TEST(every_flipped_bit_is_noticed))
