@@ -11,7 +11,7 @@
 // A number that keeps its length is written over.
 static bool put_text(struct call *c, struct entry *e, struct slice text)
 {
-    uint8_t *bytes = e != NULL && entry_value(e).len == text.len ? entry_value_bytes(e) : NULL;
+    uint8_t *bytes = e != NULL && entry_value(e).len == text.len ? keyspace_write(c->keyspace, e, c->hash) : NULL;
     if (bytes != NULL) {
         memcpy(bytes, text.data, text.len);
         entry_set_mark(e, false);

@@ -32,7 +32,7 @@ uint8_t *string_extend(struct call *c, uint32_t arg, struct entry *e, size_t len
     } else if (entry_value(e).len < len) {
         e = keyspace_resize(c->keyspace, e, len);
     }
-    uint8_t *bytes = e == NULL ? NULL : entry_value_bytes(e);
+    uint8_t *bytes = e == NULL ? NULL : keyspace_write(c->keyspace, e, c->hash);
     if (unlikely(bytes == NULL)) {
         reply_error(c->reply, REPLY_OUT_OF_MEMORY);
     } else if (!entry_mark(e)) {

@@ -462,62 +462,67 @@ bool index_free_some(struct index_world *w, struct directory *d, uint32_t *budge
 
 // Scanning
 
-struct scan {
-    const struct index_world *w;
-    index_visit_fn *visit;
-    void *context;
-    uint64_t from;
-    uint32_t seen;
-};
-
-// Visits what is at home in `home`, wherever it stands.
-static void scan_bucket(struct scan *scan, const struct segment *s, uint32_t home)
+// The first hash behind a bucket; 0: it is the last of all. A segment looks at 32 bits behind its directory bits (at most
+// INDEX_DEPTH_MAX), so that every bucket's hashes are an interval with whole numbers for its ends.
+static uint64_t bucket_end(const struct segment *s, uint64_t hash, uint32_t bucket)
 {
-    const struct bucket *buckets = buckets_at(scan->w, s->ref);
-    uint32_t at = home;
+    uint64_t segment_begin = s->depth == 0 ? 0 : hash >> (64 - s->depth) << (64 - s->depth);
+    uint64_t x = (((uint64_t)(bucket + 1) << 32) + s->buckets - 1) / s->buckets; // <= 2^32
+    return segment_begin + (x << 1 << (31 - s->depth));
+}
+static_assert(INDEX_DEPTH_MAX <= 31, "the shift of bucket_end");
+
+uint64_t index_walk(const struct index_world *w, const struct index *ix, uint64_t from, index_walk_fn *visit, void *context)
+{
+    if (ix->directory == NULL)
+        return 0;
+    const struct segment *s = segment_of(ix, from);
+    const struct bucket *buckets = buckets_at(w, s->ref);
+    uint32_t home = segment_home(s, segment_position(s, from)), at = home;
+    // What is at home there, wherever it stands.
     for (uint32_t tries = s->buckets; tries > 0; tries--) {
         const struct bucket *b = &buckets[at];
         for (uint32_t left = b->taken; left != 0; left &= left - 1) {
             uint32_t ref = b->refs[__builtin_ctz(left)];
-            uint64_t hash = scan->w->hash(scan->w->hash_context, arena_at(&scan->w->slabs.arena, ref));
-            if (segment_home(s, segment_position(s, hash)) != home || hash >> 16 < scan->from)
-                continue;
-            scan->visit(scan->context, ref);
-            scan->seen++;
+            uint64_t hash = w->hash(w->hash_context, arena_at(&w->slabs.arena, ref));
+            if (segment_home(s, segment_position(s, hash)) == home && hash >= from)
+                visit(context, hash, ref);
         }
         if (b->passed == 0)
             break;
         at = at + 1 == s->buckets ? 0 : at + 1;
     }
+    return bucket_end(s, from, home);
 }
 
-// First position behind a bucket: where the next one begins, rounded down, so that nothing is left out.
-static uint64_t bucket_end(const struct segment *s, uint64_t hash, uint32_t bucket)
+struct scan {
+    index_visit_fn *visit;
+    void *context;
+    uint32_t seen;
+};
+
+static void scan_one(void *context, uint64_t hash, uint32_t ref)
 {
-    uint64_t segment_begin = s->depth == 0 ? 0 : hash >> (64 - s->depth) << (64 - s->depth);
-    uint64_t x = (((uint64_t)(bucket + 1) << 32) + s->buckets - 1) / s->buckets; // <= 2^32
-    uint64_t begin = segment_begin >> 16;
-    return begin + (s->depth <= 16 ? x << (16 - s->depth) : x >> (s->depth - 16));
+    (void)hash;
+    struct scan *scan = context;
+    scan->visit(scan->context, ref);
+    scan->seen++;
 }
 
 uint64_t index_scan(const struct index_world *w, const struct index *ix, uint64_t from, uint32_t count, index_visit_fn *visit,
                     void *context)
 {
-    struct scan scan = { .w = w, .visit = visit, .context = context, .from = from };
-    if (ix->directory == NULL)
+    struct scan scan = { .visit = visit, .context = context };
+    if (from >> 48 != 0)
         return 0;
-    for (uint32_t visited = 0; visited == 0 || (scan.seen < count && visited < count); visited++) {
-        if (scan.from >> 48 != 0)
+    uint64_t at = from << 16;
+    // A cursor is rounded down, so that nothing is left out: on until it is another one.
+    for (uint32_t visited = 0; visited == 0 || at >> 16 == from || (scan.seen < count && visited < count); visited++) {
+        at = index_walk(w, ix, at, scan_one, &scan);
+        if (at == 0)
             return 0;
-        uint64_t hash = scan.from << 16;
-        const struct segment *s = segment_of(ix, hash);
-        uint32_t home = segment_home(s, segment_position(s, hash));
-        scan_bucket(&scan, s, home);
-        uint64_t end = bucket_end(s, hash, home);
-        // Rounding can leave `from` in a bucket whose end is the same position: the next position is in the next bucket.
-        scan.from = end > scan.from ? end : scan.from + 1;
     }
-    return scan.from >> 48 != 0 ? 0 : scan.from;
+    return at >> 16;
 }
 
 uint32_t index_random(const struct index_world *w, const struct index *ix, uint64_t random)

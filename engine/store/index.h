@@ -110,6 +110,11 @@ typedef void index_visit_fn(void *context, uint32_t ref);
 uint64_t index_scan(const struct index_world *w, const struct index *ix, uint64_t from, uint32_t count, index_visit_fn *visit,
                     void *context);
 
+// Calls `visit` for the entries at home in the bucket of hash `from` whose hashes are not below it: exactly those in [from, next), next
+// being returned; 0: the end.
+typedef void index_walk_fn(void *context, uint64_t hash, uint32_t ref);
+uint64_t index_walk(const struct index_world *w, const struct index *ix, uint64_t from, index_walk_fn *visit, void *context);
+
 // The entry at a place drawn by `random` (64 random bits): every place of a segment is as likely as any other, every segment as
 // likely as its share of the hashes, and segments are nearly equally full. 0 = nobody is there.
 uint32_t index_random(const struct index_world *w, const struct index *ix, uint64_t random);

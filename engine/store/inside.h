@@ -34,6 +34,8 @@ struct store {
     struct s3fifo s3fifo;
     store_change_fn *on_change; // or NULL
     void *change_context;
+    store_before_fn *before_change; // or NULL
+    void *before_context;
     uint32_t local_shards;
     struct keyspace **places; // [local shard][database]; store_swap exchanges the pointers
     struct keyspace *keyspaces;
@@ -52,6 +54,13 @@ static inline void store_changed(struct keyspace *ks, uint64_t hash, struct slic
     if (unlikely(s->on_change != NULL))
         s->on_change(s->change_context,
                      &(struct store_change){ .keyspace = ks, .hash = hash, .key = key, .kind = kind, .lo = lo, .hi = hi });
+}
+
+// Before the first byte changes. `e` NULL: there is none.
+static inline void store_changes(struct keyspace *ks, uint64_t hash, struct slice key, struct entry *e)
+{
+    if (unlikely(ks->store->before_change != NULL))
+        ks->store->before_change(ks->store->before_context, ks, hash, key, e);
 }
 
 // Releases the slot with what it points to.

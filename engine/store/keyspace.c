@@ -76,6 +76,7 @@ void keyspace_remove_spot(struct keyspace *ks, uint64_t hash, struct spot spot)
 {
     struct store *s = ks->store;
     uint32_t ref = spot.bucket->refs[spot.slot];
+    store_changes(ks, hash, entry_key(store_entry(s, ref)), store_entry(s, ref));
     store_changed(ks, hash, entry_key(store_entry(s, ref)), STORE_GONE, 0, 0);
     int64_t deadline = entry_deadline(store_entry(s, ref));
     if (deadline != ENTRY_NO_DEADLINE) {
@@ -336,6 +337,7 @@ static struct entry *commit(struct keyspace *ks, struct change *c, uint32_t clas
         slab_give(&s->world.slabs, ref);
         return NULL;
     }
+    store_changes(ks, c->hash, c->key, c->old_ref == 0 ? NULL : store_entry(s, c->old_ref));
     struct entry *e = store_entry(s, ref);
     if (unlikely(c->tracked) && in_place && !track)
         s3fifo_forget(s, e);
@@ -450,6 +452,19 @@ static void tell(struct keyspace *ks, const struct entry *e, enum store_change_k
         store_changed(ks, keyspace_hash(ks, entry_key(e)), entry_key(e), kind, lo, hi);
 }
 
+// The same before them.
+static void tell_before(struct keyspace *ks, struct entry *e)
+{
+    if (unlikely(ks->store->before_change != NULL))
+        store_changes(ks, keyspace_hash(ks, entry_key(e)), entry_key(e), e);
+}
+
+uint8_t *keyspace_write(struct keyspace *ks, struct entry *e, uint64_t hash)
+{
+    store_changes(ks, hash, entry_key(e), e);
+    return entry_value_bytes(e);
+}
+
 // What a value has grown by is a range of it.
 static enum store_change_kind resized_kind(size_t before, size_t after)
 {
@@ -470,6 +485,7 @@ void keyspace_marked(struct keyspace *ks, struct slice key, uint64_t hash)
 static struct entry *resize_blob(struct keyspace *ks, struct entry *e, size_t len)
 {
     struct store *s = ks->store;
+    tell_before(ks, e);
     struct blob *b = entry_pointer(e->rest + 4);
     size_t cap = b->cap, before = b->len;
     if (b->pins > 0 && !entry_own_blob(e))
@@ -513,6 +529,7 @@ static struct entry *resize_in_place(struct keyspace *ks, struct change *c, stru
     size_t keep = value.len < len ? value.len : len;
     bool mark = entry_mark(e);
     size_t key_at = entry_head_len(e);
+    store_changes(ks, c->hash, c->key, e);
     // The header can change its length: the value moves first when it grows, last when it shrinks.
     uint8_t *to = (uint8_t *)e + c->plan.head_len + c->plan.key_len;
     if (c->plan.head_len > key_at)
@@ -600,6 +617,7 @@ struct entry *keyspace_set_deadline(struct keyspace *ks, struct entry *e, int64_
             return NULL;
         deadline_add(&s->deadlines, store_ref(s, e), deadline_ms);
     }
+    tell_before(ks, e);
     entry_write_deadline(e, deadline_ms);
     tell(ks, e, STORE_DEADLINE, 0, 0);
     count_deadline(ks, old, deadline_ms);
@@ -629,6 +647,7 @@ void keyspace_remove(struct keyspace *ks, struct entry *e)
 
 void keyspace_clear(struct keyspace *ks)
 {
+    store_changes(ks, 0, slice_of(NULL, 0), NULL);
     store_changed(ks, 0, slice_of(NULL, 0), STORE_CLEAR, 0, 0);
     ks->store->deadlines.live -= ks->deadline_count;
     ks->deadline_count = 0;
@@ -681,6 +700,24 @@ uint64_t keyspace_scan(struct keyspace *ks, uint64_t cursor, uint32_t count, int
 {
     struct scan_view view = { .store = ks->store, .visit = visit, .context = context, .now_ms = now_ms };
     return index_scan(&ks->store->world, &ks->index, cursor, count, scan_visit, &view);
+}
+
+struct walk_view {
+    const struct store *store;
+    keyspace_walk_fn *visit;
+    void *context;
+};
+
+static void walk_visit(void *context, uint64_t hash, uint32_t ref)
+{
+    const struct walk_view *view = context;
+    view->visit(view->context, hash, store_entry(view->store, ref));
+}
+
+uint64_t keyspace_walk(struct keyspace *ks, uint64_t from, keyspace_walk_fn *visit, void *context)
+{
+    struct walk_view view = { .store = ks->store, .visit = visit, .context = context };
+    return index_walk(&ks->store->world, &ks->index, from, walk_visit, &view);
 }
 
 static void take_first(void *context, struct entry *e)

@@ -65,6 +65,8 @@ struct keyspace_pin {
 struct keyspace_pin keyspace_pin(struct keyspace *ks, struct entry *e);
 void keyspace_unpin(struct keyspace *ks, struct keyspace_pin pin);
 
+// The value's bytes, to be written in place: as entry_value_bytes, once whoever wants to see what they were (store_listen_before) has.
+uint8_t *keyspace_write(struct keyspace *ks, struct entry *e, uint64_t hash);
 // The caller has written bytes lo to hi of the value in place, or changed the entry's mark: whoever listens (store_listen) hears of it.
 // All other changes tell by themselves.
 void keyspace_wrote(struct keyspace *ks, struct slice key, uint64_t hash, uint64_t lo, uint64_t hi);
@@ -82,6 +84,11 @@ int64_t keyspace_average_ttl_ms(const struct keyspace *ks, int64_t now_ms); // e
 // there from begin to end is visited at least once, whatever grows meanwhile. `visit` must not change the keyspace.
 typedef void keyspace_visit_fn(void *context, struct entry *e);
 uint64_t keyspace_scan(struct keyspace *ks, uint64_t cursor, uint32_t count, int64_t now_ms, keyspace_visit_fn *visit, void *context);
+
+// Visits exactly the entries whose hashes are in [from, next), expired ones too, and returns next; 0: that was the end. One bucket, some
+// ten entries. Whatever changes between two calls: what has a hash below `next` was seen as it was, nothing above it was.
+typedef void keyspace_walk_fn(void *context, uint64_t hash, struct entry *e);
+uint64_t keyspace_walk(struct keyspace *ks, uint64_t from, keyspace_walk_fn *visit, void *context);
 
 // A key drawn uniformly (nearly), NULL when there is none alive.
 struct entry *keyspace_random(struct keyspace *ks, struct prng *prng, int64_t now_ms);

@@ -176,6 +176,22 @@ void store_place(const struct store *s, const struct keyspace *ks, uint32_t *sha
     assert(*db < databases);
 }
 
+uint32_t store_keyspaces(const struct store *s)
+{
+    return (uint32_t)store_keyspace_total(s);
+}
+
+struct keyspace *store_keyspace_at(struct store *s, uint32_t number)
+{
+    assert(number < store_keyspace_total(s));
+    return &s->keyspaces[number];
+}
+
+uint32_t keyspace_number(const struct keyspace *ks)
+{
+    return (uint32_t)(ks - ks->store->keyspaces);
+}
+
 // Memory
 
 static uint64_t index_bytes(const struct store *s)
@@ -224,6 +240,12 @@ void store_listen(struct store *s, store_change_fn *fn, void *context)
 {
     s->on_change = fn;
     s->change_context = context;
+}
+
+void store_listen_before(struct store *s, store_before_fn *fn, void *context)
+{
+    s->before_change = fn;
+    s->before_context = context;
 }
 
 void store_charge(struct store *s, int64_t bytes)

@@ -93,6 +93,17 @@ struct store_change {
 typedef void store_change_fn(void *context, const struct store_change *change);
 void store_listen(struct store *s, store_change_fn *fn, void *context);
 
+// Told before a change of a key, as long as all of its old value, deadline and mark is there to be copied (`e`; NULL: the key is new).
+// Also before expiry and eviction remove it; `key` without bytes: the keyspace is about to be cleared. It may come for
+// a change that then finds no memory. The keyspace is not to be changed, and of pins only blob_pin is to be taken.
+typedef void store_before_fn(void *context, struct keyspace *ks, uint64_t hash, struct slice key, struct entry *e);
+void store_listen_before(struct store *s, store_before_fn *fn, void *context);
+
+// Every keyspace by a number that stays its own whatever SWAPDB does (store_place says whose it is).
+uint32_t store_keyspaces(const struct store *s);
+struct keyspace *store_keyspace_at(struct store *s, uint32_t number);
+uint32_t keyspace_number(const struct keyspace *ks);
+
 struct store_memory {
     uint64_t reserved; // pages taken from the system
     uint64_t entries;  // bytes of slots in use
