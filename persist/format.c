@@ -128,6 +128,7 @@ void frame_encode(struct frame_head *h, const struct frame_place *place, uint8_t
     store_u32(frame + 32, h->previous_crc);
     store_u32(frame + 36, h->batches);
     store_u64(frame + 40, h->epoch);
+    store_u64(frame + 48, (uint64_t)h->made_ms);
     uint8_t *padding = frame + FRAME_HEAD + h->payload;
     size_t padding_len = (size_t)h->blocks * BLOCK_SIZE - FRAME_HEAD - h->payload;
     memset(padding, 0, padding_len);
@@ -156,6 +157,7 @@ int frame_peek(struct frame_head *h, const uint8_t head[FRAME_HEAD], uint64_t ep
     h->previous_crc = load_u32(head + 32);
     h->batches = load_u32(head + 36);
     h->epoch = load_u64(head + 40);
+    h->made_ms = (int64_t)load_u64(head + 48);
     if (memcmp(head, FRAME_MAGIC, 4) != 0 || h->epoch != epoch)
         return -EBADMSG;
     if (h->blocks < 1 || h->blocks > FRAME_BLOCKS_MAX || h->blocks != frame_blocks(h->payload))

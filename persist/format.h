@@ -2,7 +2,7 @@
 // The log's bytes: segment headers, frames, sub-batches, records. Pure: bytes in, views out. Everything is little-endian.
 //
 //   segment   | header block | frame | frame | ...                      | header block |      log-<id, 20 digits>.skry
-//   frame     | head 48 | sub-batch | sub-batch ... | zeros to a block |
+//   frame     | head 56 | sub-batch | sub-batch ... | zeros to a block |
 //   sub-batch | shard u16, count u16, bytes u32, first sequence u64 | record | record ... |
 //
 // A *unit* is what recovery keeps or drops as a whole: one frame, or a chain of frames (FRAME_FIRST ... FRAME_LAST, LSNs without a gap,
@@ -24,8 +24,8 @@
 //    16  8  LSN                        24  8  durable LSN when it was built: of the last frame of a *unit* (never of a chain's first or
 //                                             middle frame: a chain that a crash cuts gives its LSNs back, so they witness nothing)
 //    32  4  previous frame's CRC       36  4  sub-batches of its unit (0 in all frames of a chain but the first)
-//    40  8  epoch
-//   Valid: magic, CRC, epoch; 1 <= blocks <= FRAME_BLOCKS_MAX; 48 + payload <= blocks * 4096, and no block of it is unused; LSN > 0;
+//    40  8  epoch                     48  8  Unix ms when it was closed: for people, and for restoring to a time
+//   Valid: magic, CRC, epoch; 1 <= blocks <= FRAME_BLOCKS_MAX; 56 + payload <= blocks * 4096, and no block of it is unused; LSN > 0;
 //   durable LSN < LSN; padding zero; no unknown flag, at most one of a chain's, and a seal or clean stop has neither another flag nor
 //   payload.
 //
@@ -52,7 +52,7 @@
 #include "base/slice.h"
 
 #define BLOCK_SIZE       4096u
-#define FRAME_HEAD       48u
+#define FRAME_HEAD       56u
 #define FRAME_BLOCKS_MAX 256u          // 1 MiB
 #define FRAME_TARGET     (256u * 1024) // from so many bytes a frame is closed
 #define SUB_BATCH_HEAD   16u
@@ -119,6 +119,7 @@ struct frame_head {
     uint32_t previous_crc;
     uint32_t batches;
     uint64_t epoch;
+    int64_t made_ms;
 };
 
 // What a frame's CRC starts from.

@@ -183,7 +183,8 @@ static const struct frame_place PLACE = { &STORE, 7, 0x1122334455667788, 8192 };
 static struct frame_head make_frame(uint32_t payload, uint16_t flags)
 {
     struct frame_head h = {
-        .payload = payload, .flags = flags, .lsn = 1001, .durable = 998, .previous_crc = 0xcafef00d, .batches = 3, .epoch = PLACE.epoch
+        .payload = payload, .flags = flags, .lsn = 1001, .durable = 998, .previous_crc = 0xcafef00d, .batches = 3, .epoch = PLACE.epoch,
+        .made_ms = 1700000000000
     };
     memset(memory, 0xee, sizeof memory); // what an earlier frame left
     for (uint32_t i = 0; i < payload; i++)
@@ -201,14 +202,14 @@ static int read_frame(struct frame_head *h)
 static void a_frame_of_every_edge_length_reads_back(void)
 {
     static const uint32_t LENGTHS[] = {
-        0, 1, 7, 4047, 4048, 4049, 8143, 8144, 8145, 262144, 1000, 9999, 65535, 255 * 4096 + 4048 - 1, 255 * 4096 + 4048
+        0, 1, 7, 4039, 4040, 4041, 8135, 8136, 8137, 262144, 1000, 9999, 65535, 255 * 4096 + 4040 - 1, 255 * 4096 + 4040
     };
     for (size_t i = 0; i < sizeof LENGTHS / sizeof LENGTHS[0]; i++) {
         struct frame_head h = make_frame(LENGTHS[i], FRAME_TXN), back;
-        check_equal(h.blocks, (48 + LENGTHS[i] + 4095) / 4096);
+        check_equal(h.blocks, (56 + LENGTHS[i] + 4095) / 4096);
         check_equal(read_frame(&back), 0);
         check(back.payload == LENGTHS[i] && back.blocks == h.blocks && back.flags == FRAME_TXN && back.lsn == 1001 && back.durable == 998);
-        check(back.previous_crc == 0xcafef00d && back.batches == 3 && back.epoch == PLACE.epoch && back.crc == h.crc);
+        check(back.previous_crc == 0xcafef00d && back.batches == 3 && back.epoch == PLACE.epoch && back.crc == h.crc && back.made_ms == 1700000000000);
         for (size_t at = FRAME_HEAD + h.payload; at < (size_t)h.blocks * BLOCK_SIZE; at++)
             check(memory[at] == 0);
     }
@@ -217,10 +218,11 @@ static void a_frame_of_every_edge_length_reads_back(void)
 static void a_frame_has_these_bytes(void)
 {
     make_frame(20, FRAME_TXN | FRAME_FIRST);
-    check_hex(memory, 48 + 20 + 4,
-              "534b52467ce0f4b31400000001000c00"
+    check_hex(memory, 56 + 20 + 4,
+              "534b5246e8a5434e1400000001000c00"
               "e903000000000000e603000000000000"
               "0df0feca030000008877665544332211"
+              "0068e5cf8b010000"
               "01080f161d242b323940474e555c636a71787f8600000000");
 }
 
@@ -233,10 +235,10 @@ static void each_condition_of_a_frame_head_is_looked_at(void)
     } FAULTS[] = {
         { 0, 1, 'X' },
         { 3, 1, 'G' },
-        { 8, 4, 4049 },                  // more than its blocks hold
+        { 8, 4, 4041 },                  // more than its blocks hold
         { 8, 4, UINT64_C(1) << 31 },     //
         { 8, 4, UINT32_MAX },            //
-        { 8, 4, UINT32_MAX - 47 },       // the sum overflows 32 bits
+        { 8, 4, UINT32_MAX - 55 },       // the sum overflows 32 bits
         { 12, 2, 0 },                    //
         { 12, 2, 2 },                    // a block that is not used
         { 12, 2, FRAME_BLOCKS_MAX + 1 }, //
@@ -264,10 +266,10 @@ static void each_condition_of_a_frame_head_is_looked_at(void)
 static void a_frame_too_long_for_any_is_not_one_even_with_fitting_blocks(void)
 {
     struct frame_head h = make_frame(20, 0);
-    store_u32(memory + 8, 257 * 4096 - 48);
+    store_u32(memory + 8, 257 * 4096 - 56);
     store_u16(memory + 12, 257);
     check_equal(frame_peek(&h, memory, PLACE.epoch), -EBADMSG);
-    store_u32(memory + 8, 256 * 4096 - 48);
+    store_u32(memory + 8, 256 * 4096 - 56);
     store_u16(memory + 12, 256);
     check_equal(frame_peek(&h, memory, PLACE.epoch), 0);
 }
