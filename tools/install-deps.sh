@@ -5,7 +5,7 @@
 #   test   that, and what tools/test.sh needs: clang, sanitizers, python, clients to test against
 set -eu
 
-build="gcc libc6-dev meson ninja-build pkg-config liburing-dev libnuma-dev libmimalloc-dev libxxhash-dev"
+build="gcc libc6-dev meson ninja-build pkg-config liburing-dev libnuma-dev libmimalloc-dev libxxhash-dev liblz4-dev"
 tests="g++ clang clang-format libclang-rt-dev python3 python3-dev python3-venv redis-server redis-tools libhiredis-dev spin util-linux git"
 # What a test uses where it is there, and does without elsewhere.
 wishes=

@@ -182,10 +182,14 @@ static const struct frame_place PLACE = { &STORE, 7, 0x1122334455667788, 8192 };
 
 static struct frame_head make_frame(uint32_t payload, uint16_t flags)
 {
-    struct frame_head h = {
-        .payload = payload, .flags = flags, .lsn = 1001, .durable = 998, .previous_crc = 0xcafef00d, .batches = 3, .epoch = PLACE.epoch,
-        .made_ms = 1700000000000
-    };
+    struct frame_head h = { .payload = payload,
+                            .flags = flags,
+                            .lsn = 1001,
+                            .durable = 998,
+                            .previous_crc = 0xcafef00d,
+                            .batches = 3,
+                            .epoch = PLACE.epoch,
+                            .made_ms = 1700000000000 };
     memset(memory, 0xee, sizeof memory); // what an earlier frame left
     for (uint32_t i = 0; i < payload; i++)
         memory[FRAME_HEAD + i] = (uint8_t)(i * 7 + 1);
@@ -209,7 +213,8 @@ static void a_frame_of_every_edge_length_reads_back(void)
         check_equal(h.blocks, (56 + LENGTHS[i] + 4095) / 4096);
         check_equal(read_frame(&back), 0);
         check(back.payload == LENGTHS[i] && back.blocks == h.blocks && back.flags == FRAME_TXN && back.lsn == 1001 && back.durable == 998);
-        check(back.previous_crc == 0xcafef00d && back.batches == 3 && back.epoch == PLACE.epoch && back.crc == h.crc && back.made_ms == 1700000000000);
+        check(back.previous_crc == 0xcafef00d && back.batches == 3 && back.epoch == PLACE.epoch && back.crc == h.crc &&
+              back.made_ms == 1700000000000);
         for (size_t at = FRAME_HEAD + h.payload; at < (size_t)h.blocks * BLOCK_SIZE; at++)
             check(memory[at] == 0);
     }
