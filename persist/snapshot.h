@@ -11,12 +11,19 @@
 //          0  4  magic `SKCH`       4  4  CRC-32C over head, payload and padding with this field zero, continued from the CRC-32C of
 //                                         (store uuid, set id, file number, offset)
 //          8  4  payload bytes     12  4  entries       16  8  chunk number, from 0      24  payload
-//          An entry that is larger than a chunk goes on in the next ones (entries 0 in these).
-// Trailer: 0  8  magic `SKRYSNPE`   8  4  CRC-32C, as a header's    12  4  zero    16  8  entries   24  8  chunks   32  8  payload bytes
-//         40  8  digest: XXH3 of all chunks' CRCs in order (8 bytes each: number and crc)   48  4  watermarks that follow
+//          An entry that does not fit goes on in the next chunks, which hold nothing else (entries 0 in these). `entries` counts those that
+//          begin in the chunk.
+// Trailer: 0  8  magic `SKRYSNPE`   8  4  CRC-32C over all its blocks with this field zero, continued as a chunk's    12  4  zero
+//         16  8  entries   24  8  chunks   32  8  payload bytes
+//         40  8  digest: 0, then with each chunk XXH3 of (digest so far u64, chunk number u32, its CRC u32)
+//         48  4  watermarks that follow
 //         52     (shard u32, sequence u64) each, of the shards in this file; more blocks where one does not hold them
 // Entry:   0  4  bytes of the entry, this field included   4  1  flags (enum record_flag)   5  1  zero   6  2  database
-//          8  8  deadline, Unix ms (only with RECORD_DEADLINE)   4  key length    key    value
+//          8  8  deadline, Unix ms, not negative (only with RECORD_DEADLINE)   4  key length    key    value
+// Valid: header and trailer of this store, set and file; shard count as a segment's; file < files; the file ends with the trailer; chunks
+//   without a gap between header and trailer, numbered from 0; 1 <= payload, and no block of a chunk unused; totals and digest agree;
+//   watermarks of different shards, rising; entries' lengths add up to the payloads; padding zero. Everything but the entries' meaning is
+//   checked before a byte of a chunk is handed out.
 #pragma once
 
 #include <stdint.h>
@@ -24,9 +31,11 @@
 #include "persist/format.h"
 #include "reactor/disk.h"
 
-#define SNAPSHOT_CHUNK     (256u * 1024) // payload from which a chunk is closed
-#define SNAPSHOT_CHUNK_MAX (1024u * 1024)
-#define SNAPSHOT_NAME_MAX  48
+#define SNAPSHOT_CHUNK      (256u * 1024) // payload from which a chunk is closed
+#define SNAPSHOT_CHUNK_MAX  (1024u * 1024)
+#define SNAPSHOT_CHUNK_HEAD 24u
+#define SNAPSHOT_ENTRY_MAX  ((uint64_t)20 + RECORD_KEY_MAX + RECORD_VALUE_MAX)
+#define SNAPSHOT_NAME_MAX   48
 
 struct snapshot_entry {
     uint8_t flags;
@@ -58,6 +67,16 @@ struct snapshot_chunk {
 };
 struct snapshot_chunk *snapshot_chunk_new(void);
 struct snapshot_chunk *snapshot_chunk_free(struct snapshot_chunk *c);
+// Has to be sent before anything else is added.
+static inline bool snapshot_chunk_full(const struct snapshot_chunk *c)
+{
+    return c->payload >= SNAPSHOT_CHUNK || (c->payload > 0 && c->entries == 0);
+}
+static inline void snapshot_chunk_reset(struct snapshot_chunk *c)
+{
+    c->payload = c->entries = 0;
+    c->last = false;
+}
 // Appends as much of the entry as fits, from byte `done` of its encoding on; returns the new `done` (== snapshot_entry_size: all of it).
 uint64_t snapshot_chunk_add(struct snapshot_chunk *c, const struct snapshot_entry *e, uint64_t done);
 uint64_t snapshot_entry_size(const struct snapshot_entry *e);
@@ -73,7 +92,8 @@ struct snapshot_watermark {
     uint64_t sequence;
 };
 int snapshot_writer_finish(struct snapshot_writer *w, const struct snapshot_watermark *watermarks, uint32_t count) warn_unused;
-uint64_t snapshot_writer_bytes(const struct snapshot_writer *w);
+uint64_t snapshot_writer_bytes(const struct snapshot_writer *w); // of the file, so far
+uint64_t snapshot_writer_entries(const struct snapshot_writer *w);
 // Also gives up an unfinished file: it is unlinked.
 struct snapshot_writer *snapshot_writer_free(struct snapshot_writer *w);
 
