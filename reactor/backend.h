@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a backend provides (reactor/uring.c, reactor/epoll.c, test/sim/world.c). See reactor.h for the rules it must keep.
+// What a backend provides (reactor/uring.c, reactor/epoll.c, reactor/blocking.c, test/sim/world.c). See reactor.h for the rules it must
+// keep.
 #pragma once
 
 #include "reactor/reactor.h"
@@ -16,10 +17,13 @@ struct reactor_ops {
     void (*shutdown_fd)(struct reactor *r, int fd);
     void (*send_now)(struct reactor *r, int fd, struct slice bytes);
     void (*names)(struct reactor *r, int fd, char *peer, char *own, size_t size);
+    // NULL where no op outlives the process: a second descriptor does it.
+    int (*hold)(struct reactor *r, int fd);
 };
 
 int uring_open(struct reactor **out, const struct reactor_options *options, const char **why) warn_unused;
 int epoll_open(struct reactor **out, const struct reactor_options *options, const char **why) warn_unused;
+int blocking_open(struct reactor **out, const struct reactor_options *options, const char **why) warn_unused;
 
 // Takes the submitted list; the caller walks it by op->next.
 static inline struct op *reactor_take_submitted(struct reactor *r)
@@ -32,6 +36,6 @@ static inline struct op *reactor_take_submitted(struct reactor *r)
 
 static inline void reactor_init(struct reactor *r, const struct reactor_ops *ops, enum reactor_backend backend)
 {
-    *r = (struct reactor){ .ops = ops, .backend = backend, .wake_fd = -1 };
+    *r = (struct reactor){ .ops = ops, .backend = backend, .wake_fd = -1, .held_fd = -1 };
     r->tail = &r->head;
 }

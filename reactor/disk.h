@@ -52,10 +52,12 @@ struct disk_ops {
 struct disk {
     const struct disk_ops *ops;
     uint32_t align; // a power of two: 4096, or the device's logical block if that is larger
-    bool direct;    // O_DIRECT works here; else every file is buffered
+    bool direct;    // O_DIRECT works here; else every file is buffered. The owner may take it away.
     const char *path;
 };
 
+// Makes the directory, for its owner alone, unless it is there; its parent must be. 0 or -errno.
+int disk_make(const char *path) warn_unused;
 // The kernel's. `path` is opened once. *why (static text) on failure.
 int disk_open(struct disk **out, const char *path, const char **why) warn_unused;
 struct disk *disk_close(struct disk *d);

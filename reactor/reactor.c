@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chooses a backend; the rest is one indirect call.
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "reactor/backend.h"
 #include "reactor/memory.h"
@@ -39,6 +41,9 @@ int reactor_open(struct reactor **out, const struct reactor_options *given, cons
     case REACTOR_EPOLL:
         *why = "asked for";
         return epoll_open(out, &options, why);
+    case REACTOR_BLOCKING:
+        *why = "asked for";
+        return blocking_open(out, &options, why);
     case REACTOR_AUTO:
         return open_auto(out, &options, why);
     }
@@ -47,7 +52,11 @@ int reactor_open(struct reactor **out, const struct reactor_options *given, cons
 
 struct reactor *reactor_close_all(struct reactor *r)
 {
-    return r == NULL ? NULL : r->ops->free(r);
+    if (r == NULL)
+        return NULL;
+    if (r->held_fd >= 0)
+        close(r->held_fd);
+    return r->ops->free(r);
 }
 
 uint32_t reactor_turn(struct reactor *r, uint64_t wait_ns, const struct completion **out)
@@ -68,6 +77,15 @@ void reactor_wake_asleep(struct reactor *target, struct reactor *from)
 int reactor_register_buffers(struct reactor *r, const struct slice *buffers, uint32_t count)
 {
     return r->ops->register_buffers(r, buffers, count);
+}
+
+int reactor_hold(struct reactor *r, int fd)
+{
+    if (r->ops->hold != NULL)
+        return r->ops->hold(r, fd);
+    assert(r->held_fd < 0);
+    r->held_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return r->held_fd < 0 ? -errno : 0;
 }
 
 void reactor_close(struct reactor *r, int fd)

@@ -115,7 +115,9 @@ struct reactor_stats {
 // What reactor/ticks.h reads: the turn's clock (the simulation), the monotonic clock, or the processor's counter.
 enum reactor_ticks { REACTOR_TICKS_TURN, REACTOR_TICKS_CLOCK, REACTOR_TICKS_COUNTER };
 
-enum reactor_backend { REACTOR_AUTO, REACTOR_URING, REACTOR_EPOLL };
+// REACTOR_BLOCKING is for threads that do nothing but files: their ops run in the calling thread, inside reactor_turn; it knows
+// OP_READ, OP_WRITE and OP_FSYNC, and others end with -EINVAL.
+enum reactor_backend { REACTOR_AUTO, REACTOR_URING, REACTOR_EPOLL, REACTOR_BLOCKING };
 
 // What io_uring may use; all on by default, switched off one at a time by the laboratory (reactor/feature_names.h has the names). A
 // feature that the kernel lacks is off by probing, whatever is asked.
@@ -172,6 +174,7 @@ struct reactor {
     uint8_t line_before[64];
     _Atomic uint32_t asleep;
     int wake_fd;
+    int held_fd; // see reactor_hold; -1: none
     uint8_t line_after[64];
 };
 
@@ -224,6 +227,11 @@ static inline void reactor_wake(struct reactor *target, struct reactor *from)
 
 // Registers `count` buffers for OP_READ / OP_WRITE with fixed_buffer; once per reactor. -errno: go on without (fixed_buffer = -1).
 int reactor_register_buffers(struct reactor *r, const struct slice *buffers, uint32_t count) warn_unused;
+
+// Keeps the open file description of `fd` (a lock) alive for as long as this reactor may still write, also beyond a kill -9: the kernel
+// goes on with what was submitted, and io_uring gives back what is registered with it only then. Once per reactor; closing `fd` does
+// not end it, closing the reactor does. 0 or -errno.
+int reactor_hold(struct reactor *r, int fd) warn_unused;
 
 // Closes a descriptor that has no op in flight.
 void reactor_close(struct reactor *r, int fd);

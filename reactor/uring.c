@@ -143,6 +143,12 @@ static struct reactor *uring_free(struct reactor *r)
     return NULL;
 }
 
+// Registered files belong to the ring, and the ring to its requests: the last of both closes them.
+static int uring_hold(struct reactor *r, int fd)
+{
+    return io_uring_register_files(&uring_of(r)->ring, &fd, 1);
+}
+
 static const struct reactor_ops URING_OPS = {
     .name = "io_uring",
     .turn = uring_turn,
@@ -151,6 +157,7 @@ static const struct reactor_ops URING_OPS = {
     .register_buffers = uring_register_buffers,
     .close_fd = uring_close_fd,
     .free = uring_free,
+    .hold = uring_hold,
 };
 
 static int open_parts(struct uring *u, const struct reactor_options *options, const char **why)

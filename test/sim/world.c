@@ -631,6 +631,11 @@ static void names(struct reactor *r, int fd, char *peer, char *own, size_t size)
     snprintf(own, size, "10.0.0.2:6380");
 }
 
+static int hold(struct reactor *r, int fd)
+{
+    return 0;
+}
+
 static const struct reactor_ops SIM_OPS = {
     .name = "simulation",
     .turn = turn,
@@ -642,6 +647,7 @@ static const struct reactor_ops SIM_OPS = {
     .shutdown_fd = shutdown_fd,
     .send_now = send_now,
     .names = names,
+    .hold = hold,
 };
 
 struct reactor *world_reactor_new(struct world *w)

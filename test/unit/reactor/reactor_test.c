@@ -32,11 +32,6 @@ static struct op op_send(int fd, const void *data, uint32_t len, uint8_t flags)
     return (struct op){ .kind = OP_SEND, .fd = fd, .data = (void *)(uintptr_t)data, .len = len, .flags = flags };
 }
 
-static struct op op_file(enum op_kind kind, int fd, void *data, uint32_t len, uint64_t offset, uint8_t flags)
-{
-    return (struct op){ .kind = (uint8_t)kind, .fd = fd, .data = data, .len = len, .offset = offset, .flags = flags, .fixed_buffer = -1 };
-}
-
 static void connections_are_accepted_as_long_as_they_come(void)
 {
     world_open(world_options());
@@ -451,94 +446,6 @@ static void a_poll_ends_when_it_is_readable(void)
     world_close();
 }
 
-static int temporary_file(void)
-{
-    char path[] = "/tmp/reactor-test-XXXXXX";
-    int fd = mkostemp(path, O_CLOEXEC);
-    check(fd >= 0);
-    unlink(path);
-    return fd;
-}
-
-static void files_are_written_synced_and_read(void)
-{
-    world_open(world_options());
-    int fd = temporary_file();
-    static uint8_t out[8192], in[8192];
-    memset(out, 'a', sizeof out);
-    struct op write_op = op_file(OP_WRITE, fd, out, sizeof out, 4096, OP_LINK);
-    struct op sync_op = op_file(OP_FSYNC, fd, NULL, 0, 0, OP_LINK);
-    struct op read_op = op_file(OP_READ, fd, in, sizeof in, 4096, 0);
-    reactor_submit(world.r, &write_op);
-    reactor_submit(world.r, &sync_op);
-    reactor_submit(world.r, &read_op);
-    world_until(3);
-    check(world.seen[0].op == &write_op && world.seen[0].result == (int32_t)sizeof out);
-    check(world.seen[1].op == &sync_op && world.seen[1].result == 0);
-    check(world.seen[2].op == &read_op && world.seen[2].result == (int32_t)sizeof in);
-    check(memcmp(in, out, sizeof in) == 0);
-    struct op dsync = op_file(OP_WRITE, fd, out, 512, 0, OP_DSYNC);
-    reactor_submit(world.r, &dsync);
-    world_until_idle(&dsync);
-    check_equal(world_last(&dsync)->result, 512);
-    close(fd);
-    world_close();
-}
-
-static void what_is_linked_to_a_failure_is_not_done(void)
-{
-    world_open(world_options());
-    int fd = temporary_file();
-    static uint8_t bytes[4096];
-    struct op bad = op_file(OP_WRITE, -1, bytes, 16, 0, OP_LINK), behind = op_file(OP_WRITE, fd, bytes, 16, 0, OP_LINK);
-    struct op last = op_file(OP_FSYNC, fd, NULL, 0, 0, 0), apart = op_file(OP_WRITE, fd, bytes, 8, 0, 0);
-    reactor_submit(world.r, &bad);
-    reactor_submit(world.r, &behind);
-    reactor_submit(world.r, &last);
-    reactor_submit(world.r, &apart);
-    world_until(4);
-    check_equal(world_last(&bad)->result, -EBADF);
-    check_equal(world_last(&behind)->result, -ECANCELED);
-    check_equal(world_last(&last)->result, -ECANCELED);
-    check_equal(world_last(&apart)->result, 8);
-    // A short read is no success in full.
-    struct op part = op_file(OP_READ, fd, bytes, 4096, 0, OP_LINK), next = op_file(OP_FSYNC, fd, NULL, 0, 0, 0);
-    reactor_submit(world.r, &part);
-    reactor_submit(world.r, &next);
-    world_until_idle(&next);
-    world_until_idle(&part);
-    check_equal(world_last(&part)->result, 8);
-    check_equal(world_last(&next)->result, -ECANCELED);
-    close(fd);
-    world_close();
-}
-
-static void fixed_buffers_are_used_where_there_are_some(void)
-{
-    world_open(world_options());
-    static _Alignas(4096) uint8_t area[2][4096];
-    struct slice buffers[2] = { slice_of(area[0], 4096), slice_of(area[1], 4096) };
-    int err = reactor_register_buffers(world.r, buffers, 2);
-    if (!world_has(REACTOR_FIXED_BUFFERS)) {
-        check(err < 0);
-    } else {
-        int fd = temporary_file();
-        memset(area[0], 'f', 4096);
-        struct op w = op_file(OP_WRITE, fd, area[0], 4096, 0, OP_LINK), s = op_file(OP_FSYNC, fd, NULL, 0, 0, OP_LINK);
-        struct op r = op_file(OP_READ, fd, area[1], 4096, 0, 0);
-        w.fixed_buffer = 0;
-        r.fixed_buffer = 1;
-        reactor_submit(world.r, &w);
-        reactor_submit(world.r, &s);
-        reactor_submit(world.r, &r);
-        world_until(3);
-        check_equal(world_last(&r)->result, 4096);
-        check(memcmp(area[0], area[1], 4096) == 0);
-        close(fd);
-    }
-    world_close();
-}
-
 // The ring of one buffer that its owner keeps: the receive ends with -ENOBUFS, waits when it is submitted again, without
 // spinning, and goes on when the buffer comes back.
 static void without_buffers_a_receive_waits_and_goes_on(void)
@@ -662,28 +569,6 @@ static void a_turn_takes_more_ops_than_its_queue(void)
         world_cancel(&recvs[i]);
         pair_close(&pairs[i]);
     }
-    world_close();
-}
-
-static void links_are_not_torn_by_a_full_queue(void)
-{
-    struct reactor_options o = world_options();
-    o.entries = 8;
-    world_open(o);
-    int fd = temporary_file();
-    static uint8_t bytes[512];
-    static struct op ops[60];
-    for (int i = 0; i < 60; i++) {
-        bool sync = i % 3 == 2;
-        ops[i] = op_file(sync ? OP_FSYNC : OP_WRITE, i % 6 == 0 ? -1 : fd, bytes, sync ? 0 : 512, 0, sync ? 0 : OP_LINK);
-        reactor_submit(world.r, &ops[i]);
-    }
-    world_until(60);
-    for (int i = 0; i < 60; i++) {
-        int32_t want = i / 3 % 2 == 0 ? (i % 3 == 0 ? -EBADF : -ECANCELED) : (i % 3 == 2 ? 0 : 512);
-        check_equal(world_last(&ops[i])->result, want);
-    }
-    close(fd);
     world_close();
 }
 
@@ -835,24 +720,6 @@ static void two_reactors_share_a_listener(void)
     world_close();
 }
 
-static void an_idle_wait_sleeps_as_long_as_it_was_told(void)
-{
-    world_open(world_options());
-    uint64_t start = clock_now_ns(), cpu = clock_thread_cpu_ns();
-    check_equal(world_turn(50), 0);
-    uint64_t took = clock_now_ns() - start;
-    check(took >= 49 * NS_PER_MS);
-    check(world_options().busy_poll || clock_thread_cpu_ns() - cpu < 10 * NS_PER_MS);
-    check_equal(world.r->stats.sleeps > 0, !world_options().busy_poll);
-    start = clock_now_ns();
-    for (int i = 0; i < 100; i++)
-        check_equal(world_turn(0), 0);
-    check(world.r->now_ns > start);
-    int64_t wall = clock_wall_ms();
-    check(world.r->wall_ms <= wall && world.r->wall_ms > wall - 60 * 1000);
-    world_close();
-}
-
 TESTS(TEST(connections_are_accepted_as_long_as_they_come), TEST(bytes_arrive_in_order_until_the_stream_ends),
       TEST(large_streams_arrive_whole), TEST(a_reset_ends_a_receive_with_its_error), TEST(a_quiet_send_that_fits_says_nothing),
       TEST(a_quiet_send_that_does_not_fit_says_so_at_once), TEST(a_plain_send_completes_when_all_is_sent),
@@ -860,9 +727,7 @@ TESTS(TEST(connections_are_accepted_as_long_as_they_come), TEST(bytes_arrive_in_
       TEST(a_cancel_completes_after_its_target), TEST(cancel_in_the_turn_of_submission_works), TEST(cancelling_what_is_idle_finds_nothing),
       TEST(a_descriptor_can_be_used_again_after_cancel_and_close), TEST(closing_sends_the_end_of_the_stream), TEST(shutdown_ends_a_receive),
       TEST(receiving_into_ones_own_memory), TEST(receiving_goes_over_to_ones_own_memory_and_back), TEST(connecting_succeeds_or_is_refused),
-      TEST(a_poll_ends_when_it_is_readable), TEST(files_are_written_synced_and_read), TEST(what_is_linked_to_a_failure_is_not_done),
-      TEST(fixed_buffers_are_used_where_there_are_some), TEST(without_buffers_a_receive_waits_and_goes_on),
+      TEST(a_poll_ends_when_it_is_readable), TEST(without_buffers_a_receive_waits_and_goes_on),
       TEST(a_receive_that_waits_for_a_buffer_can_be_cancelled), TEST(buffers_become_more_when_they_run_out),
-      TEST(a_turn_takes_more_ops_than_its_queue), TEST(links_are_not_torn_by_a_full_queue),
-      TEST(an_overflowing_completion_queue_loses_nothing), TEST(without_descriptors_accepting_ends_and_can_be_resumed),
-      TEST(a_crowd_is_heard), TEST(two_reactors_share_a_listener), TEST(an_idle_wait_sleeps_as_long_as_it_was_told))
+      TEST(a_turn_takes_more_ops_than_its_queue), TEST(an_overflowing_completion_queue_loses_nothing),
+      TEST(without_descriptors_accepting_ends_and_can_be_resumed), TEST(a_crowd_is_heard), TEST(two_reactors_share_a_listener))

@@ -22,6 +22,11 @@ bool world_is_uring(void)
     return strncmp(variant(), "uring", 5) == 0;
 }
 
+bool world_is_blocking(void)
+{
+    return strcmp(variant(), "blocking") == 0;
+}
+
 // What comes behind "uring-": "busy", or what it goes without. Fixed buffers have no name of their own: no program registers any.
 static uint32_t without(const char *names)
 {
@@ -37,7 +42,8 @@ static uint32_t without(const char *names)
 
 struct reactor_options world_options(void)
 {
-    struct reactor_options o = { .backend = world_is_uring() ? REACTOR_URING : REACTOR_EPOLL, .features = REACTOR_FEATURES_ALL, .cpu = -1 };
+    struct reactor_options o = { .features = REACTOR_FEATURES_ALL, .cpu = -1 };
+    o.backend = world_is_uring() ? REACTOR_URING : world_is_blocking() ? REACTOR_BLOCKING : REACTOR_EPOLL;
     const char *detail = strchr(variant(), '-');
     o.spin_us = 5;
     o.busy_poll = detail != NULL && strcmp(detail, "-busy") == 0;

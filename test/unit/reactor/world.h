@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the tests of both backends share: REACTOR_TEST in the environment says which backend, and what it does without
-// ("epoll", "uring", "uring-defer-taskrun", ...).
+// ("epoll", "blocking", "uring", "uring-defer-taskrun", ...).
 #pragma once
 
 #include <stdint.h>
@@ -35,6 +35,7 @@ extern struct world world;
 
 struct reactor_options world_options(void);
 bool world_is_uring(void);
+bool world_is_blocking(void);
 bool world_has(enum reactor_feature feature);
 
 void world_open(struct reactor_options options);
