@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a data directory is: two copies of one block, MANIFEST.a and MANIFEST.b; the one with the higher generation counts, and the other is
-// written next. A write that does not finish leaves the one that counts. Pure bytes; keeper.c writes them.
+// written next: generation g lies in manifest_name(g). A write that does not finish leaves the one that counts. Pure bytes; keeper.c
+// writes them.
 //
 //     0  8  magic `SKRYMAN1`    8  4  format (1)     12  4  CRC-32C of the block with this field zero
 //    16  8  generation         24 16  store uuid     40 16  history id
@@ -9,7 +10,8 @@
 //    72  8  witness: a durable LSN (rewritten at most once a second, and when a snapshot ends)
 //    80  8  segment size       88  4  route mode     92  4  snapshot sets (0 to MANIFEST_SETS)
 //    96     for each set, newest first: id u64, LSN that it holds u64, files u32, zero u32, bytes u64, made at (Unix ms) i64, entries u64
-//   Valid: magic, format, CRC, a shard count and segment size as a segment header's, sets in falling order of ids. The rest is zero.
+//   Valid: magic, format, CRC, a generation, a shard count and segment size as a segment header's, sets (each with an id and files) in
+//   falling order of ids, the rest zero.
 #pragma once
 
 #include "persist/format.h"
@@ -44,5 +46,15 @@ struct manifest {
     struct snapshot_set sets[MANIFEST_SETS];
 };
 
+static inline const char *manifest_name(uint64_t generation)
+{
+    static const char *const NAMES[2] = MANIFEST_NAMES;
+    return NAMES[generation % 2];
+}
+
 void manifest_encode(const struct manifest *m, uint8_t block[BLOCK_SIZE]);
 int manifest_decode(struct manifest *m, const uint8_t block[BLOCK_SIZE], const char **why) warn_unused;
+
+// Of both copies (NULL: there is none) the one that counts: 0; 1: neither is there; -EBADMSG: what is there is not valid, *why. When one
+// of two is not valid, 0 with *why; else *why is NULL.
+int manifest_pick(struct manifest *m, const uint8_t *a, const uint8_t *b, const char **why) warn_unused;
