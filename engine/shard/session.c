@@ -113,6 +113,7 @@ static void blob_complete(struct conn *c)
 {
     struct blob *blob = c->blob;
     c->blob = NULL;
+    blob_trim(blob); // at home, where that costs nothing
     if (in_native_frame(c))
         c->split_ready = true; // the value ends the frame
     else
@@ -160,7 +161,7 @@ void session_blob_received(struct conn *c, uint64_t len)
 
 static bool start_blob(struct conn *c)
 {
-    c->blob = blob_new(c->worker->memory);
+    c->blob = blob_new(store_blobs(c->worker->store));
     if (c->blob == NULL) {
         conn_close(c);
         return false;
