@@ -260,7 +260,8 @@ static int64_t read_some(struct sim_disk *d, int fd, void *data, size_t len, uin
     size_t n = there < len ? there : len;
     if (d->cut || fails(d, DISK_FAIL_READ) || touches_bad(d, f, n, offset))
         return -EIO;
-    image_read(&f->now, data, n, offset);
+    if (n > 0)
+        image_read(&f->now, data, n, offset);
     return (int64_t)n;
 }
 
