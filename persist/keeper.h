@@ -3,9 +3,15 @@
 // It loads what is there, makes segments ready and old ones new, writes the manifest, takes in snapshots, forgets what is no longer
 // needed, and looks for rot in cold files. Nothing that serves clients ever waits for it, but for the loading.
 //
-//   keeper_load     at start: recover -> pieces -> a loader for each worker
-//   keeper_begin    then: the origin of the log; the log role is made from it
-//   keeper_step     from then on: does what is due; returns when it wants to be called again
+//   keeper_load_step   at start: recover -> pieces -> every worker
+//   keeper_begin       then: the origin of the log; the log role is made from it, and keeper_attach brings them together
+//   keeper_step        from then on: does what is due; returns for how long it may sleep
+//   keeper_end         after the log has stopped and given back its segments
+//
+// Order of what becomes durable, each before the next begins (a crash anywhere leaves what recovery accepts):
+//   segment    filled aside, both headers, fsync, its name, directory, given to the log
+//   snapshot   files aside, fsync, their names, directory, read back, manifest, only then what it replaces goes
+//   old        manifest that no longer needs them, directory, then they are made new or removed
 #pragma once
 
 #include <stdatomic.h>
@@ -20,14 +26,16 @@
 struct keeper;
 
 struct keeper_options {
-    struct recover_options recover;
-    uint32_t shards;
+    struct recover_options recover; // segment_size: of new segments
+    uint32_t shards;                // of a new directory
     uint32_t route_mode;
     uint32_t workers;
-    uint64_t segment_size;
-    uint32_t segments_ready;                                 // kept ready: at least 2
-    uint32_t segments_spare;                                 // old ones kept for recycling
-    bool log;                                                // appendonly
+    uint32_t segments_ready; // kept ready: at least 2
+    uint32_t segments_spare; // old ones kept for recycling
+    bool log;                // appendonly
+    // Both from any thread, with `context`; or NULL. The keeper has something to do; the workers have (pieces, or the end of them).
+    void (*wake)(void *context);
+    void (*wake_workers)(void *context);
     void (*say)(void *context, int level, const char *text); // log lines; levels as reactor/log.h
     void *context;
 };
@@ -37,53 +45,77 @@ struct keeper *keeper_free(struct keeper *k);
 
 // ---- loading: pieces to workers
 
-// A piece on its way to the workers; each worker applies what belongs to its shards. Counted: the last one to finish gives it back.
+// A piece on its way to the workers; each worker applies what belongs to its shards, then says so (keeper_piece_done).
 struct load_piece {
-    struct load_piece *next[1]; // not used by workers
-    struct recover_item item;   // bytes are the piece's own copy
+    struct recover_item item; // bytes are the piece's own copy
     uint8_t *memory;
     uint64_t size;
     _Atomic uint32_t users;
 };
+// LOADED once all pieces are done; REFUSED: keeper_report says why.
 enum keeper_load { KEEPER_LOADING, KEEPER_LOADED, KEEPER_REFUSED };
-// One step of loading: reads the next pieces as far as workers keep up (pieces on their way are bounded by bytes).
-enum keeper_load keeper_load_step(struct keeper *k);
-// Worker `w`: the next piece, or NULL: none now (keeper_loaded says whether any more will come).
+// One step of loading: reads the next piece if workers keep up (KEEPER_LOAD_BYTES at most are on their way). *waits: nothing was to be
+// done, options.wake will be called.
+#define KEEPER_LOAD_BYTES (64u << 20)
+enum keeper_load keeper_load_step(struct keeper *k, bool *waits);
+// Worker `w`: the next piece, or NULL: none now (keeper_load_state says whether any more will come).
 struct load_piece *keeper_piece_take(struct keeper *k, uint32_t w);
 void keeper_piece_done(struct keeper *k, struct load_piece *p);
+// A piece cannot be applied: the load ends, refused, with this text.
+void keeper_piece_refused(struct keeper *k, const char *why);
 // Any thread.
 enum keeper_load keeper_load_state(const struct keeper *k);
-const struct recover_report *keeper_report(const struct keeper *k);
 void keeper_load_progress(const struct keeper *k, uint64_t *bytes, uint64_t *total);
-// After KEEPER_LOADED.
+// Not while LOADING.
+const struct recover_report *keeper_report(const struct keeper *k);
+// After LOADED: per shard, the last sequence; NULL: all 0.
 const uint64_t *keeper_sequences(const struct keeper *k);
-void keeper_origin(const struct keeper *k, struct log_origin *origin);
-// Prepares the first segments and measures the sync method if that is asked for (not in the simulation: a method is given there).
-int keeper_begin(struct keeper *k) warn_unused;
-enum log_method keeper_measure(struct keeper *k, uint32_t *frames_in_flight, char *text, size_t size);
+
+// ---- beginning
+
+// After LOADED: the first manifest of this start and, with a log, its first segment. *origin: for log_new.
+int keeper_begin(struct keeper *k, struct log_origin *origin) warn_unused;
+// From here on `log` gets segments and gives them back.
 void keeper_attach(struct keeper *k, struct log *log);
+// Bare timings of a segment that is not begun, before keeper_attach, by the reactor that the log will use: which method is fastest here.
+// At most KEEPER_MEASURE_NS. `text`: the figures, for the log and INFO.
+#define KEEPER_MEASURE_NS (50 * UINT64_C(1000000))
+enum log_method keeper_measure(struct keeper *k, struct reactor *r, uint8_t owner, uint32_t *frames_in_flight, char *text, size_t size);
 
 // ---- running
-// Returns ns until it wants to be called again without any event.
+
+// Returns ns until it wants to be called again without having been woken.
 uint64_t keeper_step(struct keeper *k);
 
-// Snapshots. Workers bring chunks (keeper_chunk_give, last one with `last`); any worker may ask for the state.
-enum keeper_snapshot { SNAPSHOT_IDLE, SNAPSHOT_RUNS, SNAPSHOT_WRITTEN, SNAPSHOT_FAILED };
-// A new set of `files` files begins; its id. One at a time: 0 while another runs.
-uint64_t keeper_snapshot_begin(struct keeper *k, uint32_t files, int64_t now_ms);
-void keeper_chunk_give(struct keeper *k, uint32_t file, struct snapshot_chunk *c);
-// A chunk to be filled, or NULL: too many are on their way (the worker's walk waits; it may always keep old images aside).
-struct snapshot_chunk *keeper_chunk_take(struct keeper *k, uint32_t file);
-// The file is whole: its watermarks. `lsn`s are found by the keeper from the log: the set counts once the log is durable beyond the
-// positions that were sent before this call.
-void keeper_file_end(struct keeper *k, uint32_t file, const struct snapshot_watermark *marks, uint32_t count, uint64_t log_lsn);
-void keeper_snapshot_cancel(struct keeper *k, const char *why);
+// ---- snapshots: any worker begins one, every worker brings one file
+
+enum keeper_snapshot {
+    SNAPSHOT_IDLE,    // none since start
+    SNAPSHOT_RUNS,    //
+    SNAPSHOT_WRITTEN, // the last one counts
+    SNAPSHOT_FAILED,  // the last one does not
+};
+// A new set of a file for each worker; its id, or 0: another is under way. Before any worker's cut: what the log has written by now is in
+// all of the cuts.
+uint64_t keeper_snapshot_begin(struct keeper *k, int64_t now_ms);
+// Worker `file` (its number): a chunk to be filled for this set, or NULL: too many are on their way, or the set is no more.
+struct snapshot_chunk *keeper_chunk_take(struct keeper *k, uint64_t set, uint32_t file);
+// Full; or not used after all. Also of a set that is no more.
+void keeper_chunk_give(struct keeper *k, uint64_t set, uint32_t file, struct snapshot_chunk *c);
+// The file is whole: its watermarks (copied). With a log: once it is durable beyond what the watermarks hold.
+void keeper_file_end(struct keeper *k, uint64_t set, uint32_t file, const struct snapshot_watermark *marks, uint32_t count);
+// Or the worker takes no part any more. No set begins as long as a worker has said neither.
+void keeper_file_drop(struct keeper *k, uint64_t set, uint32_t file);
+// Gives up the set; `why` is static text.
+void keeper_snapshot_cancel(struct keeper *k, uint64_t set, const char *why);
 struct keeper_snapshot_status {
-    enum keeper_snapshot state; // of the last one
-    uint64_t id;
-    uint64_t entries, bytes;
-    int64_t began_ms, last_save_ms; // Unix; last_save_ms: of the newest valid set
-    char error[128];
+    enum keeper_snapshot state;
+    uint64_t id;             // of the last one, 0: none
+    uint64_t entries, bytes; // brought so far
+    int64_t began_ms;
+    uint64_t count;       // of sets written since start
+    int64_t last_save_ms; // Unix; of the newest set that counts, 0: none
+    char error[96];       // of the last one, FAILED
 };
 void keeper_snapshot_status(struct keeper *k, struct keeper_snapshot_status *out); // any thread
 
@@ -92,8 +124,9 @@ struct keeper_stats {
     _Atomic uint64_t manifest_generation;
     _Atomic uint64_t first_segment;
     _Atomic uint64_t scrubbed_bytes, scrub_errors;
+    _Atomic uint64_t log_bytes; // of segments that are needed
 };
 const struct keeper_stats *keeper_stats(const struct keeper *k);
 
-// Writes the clean stop into the manifest (after the log has stopped).
-int keeper_end(struct keeper *k) warn_unused;
+// Writes the clean stop into the manifest; `clean`: the log wrote its own, and is idle.
+int keeper_end(struct keeper *k, bool clean) warn_unused;

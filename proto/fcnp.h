@@ -24,6 +24,9 @@
 #define FCNP_HEADER      8
 
 enum fcnp_flag { FCNP_HASH = 1, FCNP_SHARD = 2, FCNP_TAG = 4 };
+#define FCNP_FLAGS      7u // all of them
+#define FCNP_ROUTED_KEY 32 // where the key of a GET with all of them begins
+#define FCNP_GET_HEAD   (FCNP_MAGIC | FCNP_VERSION << 8 | FCNP_GET << 16)
 
 enum fcnp_opcode {
 #define FCNP_OP(number, name, word, subword, wire, order, reply) FCNP_##name = (number),
@@ -95,6 +98,31 @@ struct fcnp_hot {
     uint8_t opcode; // FCNP_GET, FCNP_SET
     uint8_t flags;
 };
+
+// The commonest ones: GET with the whole prefix, with the hash alone or with none.
+//   0 head | 8 key hash u64 | 16 route shard u32 | 20 key tag u64 | 28 key length u32 | 32 key
+//   0 head | 8 key hash u64 | 16 key length u32 | 20 key
+//   0 head | 8 key length u32 | 12 key
+static inline bool fcnp_hot_get(struct slice frame, struct fcnp_hot *out)
+{
+    if (unlikely(frame.len < FCNP_ROUTED_KEY))
+        return false;
+    uint64_t head = load_u64(frame.data), len = FCNP_HEADER + (head >> 32), key_at = FCNP_ROUTED_KEY;
+    uint32_t flags = (uint8_t)(head >> 24);
+    if (flags != FCNP_FLAGS)
+        key_at = flags == 0 ? FCNP_HEADER + 4 : FCNP_HEADER + 12;
+    if (unlikely((head & 0xffffff) != FCNP_GET_HEAD || (flags > FCNP_HASH && flags != FCNP_FLAGS) || len > frame.len ||
+                 len != key_at + load_u32(frame.data + key_at - 4)))
+        return false;
+    out->len = len;
+    out->key = slice_of(frame.data + key_at, len - key_at);
+    out->key_hash = load_u64(frame.data + 8);
+    out->route_shard = load_u32(frame.data + 16);
+    out->key_tag = load_u64(frame.data + 20);
+    out->opcode = FCNP_GET;
+    out->flags = (uint8_t)flags;
+    return true;
+}
 
 // False: no such frame, cut, or wrong; fcnp_parse knows.
 static inline bool fcnp_hot(struct slice frame, uint64_t frame_max, struct fcnp_hot *out)

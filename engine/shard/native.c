@@ -37,6 +37,8 @@ const char *native_refusal(enum refusal refusal)
 void native_refuse(const struct conn *c, struct item *item, enum refusal why)
 {
     item->refusal = (uint8_t)why;
+    if (item->hot != HOT_NOT)
+        item->hot = HOT_FRAME;
     item->worker = c->worker->id;
     item->spread = false;
 }
@@ -110,6 +112,7 @@ bool native_prepare(struct conn *c, struct item *item, const struct fcnp_request
 {
     item->request = frame->rq;
     item->refusal = REFUSE_NOT;
+    item->hot = HOT_NOT;
     item->command = command_of(c->worker, frame);
     if (frame->rq.argc > 0 && frame->bare) {
         place_bare(c, item, frame);
@@ -126,6 +129,19 @@ bool native_prepare(struct conn *c, struct item *item, const struct fcnp_request
     if (unlikely(c->only_shard != NO_SHARD))
         native_check_port(c, item, REFUSE_UNROUTED);
     return alone;
+}
+
+void native_prepare_hot_again(struct conn *c, struct item *item, const struct fcnp_hot *hot, struct slice *argv)
+{
+    struct native_memo memo = { .shard = NO_SHARD };
+    native_prepare_hot(c, item, hot, argv, &memo, false);
+}
+
+void native_verify(const struct conn *c, struct item *item)
+{
+    item->hot = HOT_FRAME;
+    if (unlikely(hash_route(item->request.argv[1]) != item->claim))
+        native_refuse(c, item, REFUSE_HASH);
 }
 
 // ---- bare GET

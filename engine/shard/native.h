@@ -2,8 +2,8 @@
 // What FCNP asks for beyond RESP: routes that the client chose, GET without a key, replies as frames. How its bytes become requests
 // is session.c's, how they run run.c's.
 //
-// The client's hash and shard are hints. The key is hashed here again and always compared, so that a wrong hint is answered with an
-// error and nothing is ever stored where it does not belong.
+// The client's hash and shard are hints. The key is always compared; and it is hashed here again before anything is stored, asked of
+// another worker or answered as missing. So a wrong hint can lead to the right value or to an error, and never to anything else.
 #pragma once
 
 #include "engine/shard/conn.h"
@@ -41,30 +41,62 @@ static inline enum refusal native_compare(const struct conn *c, const struct nat
     return shard == c->only_shard ? REFUSE_NOT : REFUSE_SHARD;
 }
 
-// native_prepare for a hot frame of a client who has authenticated. `argv`: room for 3. The key is hashed once for its route and for
-// what the frame claims.
-static inline void native_prepare_hot(struct conn *c, struct item *item, const struct fcnp_hot *hot, struct slice *argv)
+// native_prepare_hot without belief.
+void native_prepare_hot_again(struct conn *c, struct item *item, const struct fcnp_hot *hot, struct slice *argv);
+// A route hash that was taken from the frame is looked at after all: a request for whose key it is wrong is refused.
+void native_verify(const struct conn *c, struct item *item);
+
+// The keyspace of the last frame: most come for the same shard as the one before.
+struct native_memo {
+    uint32_t shard; // NO_SHARD: none yet
+    uint32_t worker;
+    struct keyspace *keyspace; // NULL: another worker's
+};
+
+static inline void native_remember(const struct conn *c, struct native_memo *memo, uint32_t shard)
+{
+    struct worker *w = c->worker;
+    *memo = (struct native_memo){ shard, shard % w->server->worker_count, store_keyspace(w->store, shard, c->client.db) };
+}
+
+// native_prepare for a hot frame of a client who has authenticated. `argv`: room for 3.
+//
+// Of a GET the client's hash is believed for now, where whole keys are routed by: a key that is found was put there under its true
+// hash. One that is not found is hashed (native_verify) before anything is answered.
+static inline void native_prepare_hot(struct conn *c, struct item *item, const struct fcnp_hot *hot, struct slice *argv,
+                                      struct native_memo *memo, bool believe)
 {
     struct worker *w = c->worker;
     item->command = w->native_commands[hot->opcode];
     item->request = (struct request){ .argc = hot->opcode + 1u, .argv = argv };
     static_assert(FCNP_GET == 1 && FCNP_SET == 2, "the opcode is the number of arguments");
-    argv[0] = slice_of(hot->opcode == FCNP_GET ? "GET" : "SET", 3);
+    bool get = hot->opcode == FCNP_GET;
+    argv[0] = slice_of(get ? "GET" : "SET", 3);
     argv[1] = hot->key;
-    argv[2] = hot->value;
+    if (!get)
+        argv[2] = hot->value;
     item->refusal = REFUSE_NOT;
     item->spread = item->displaced = false;
-    uint64_t hash = hot->flags != 0 || w->route.shards > 1 ? hash_route(hot->key) : 0;
+    bool claim = believe && get && (hot->flags & FCNP_HASH) != 0 && w->route.mode == ROUTE_FULL_KEY;
+    uint64_t hash = claim ? hot->key_hash : hash_route(hot->key);
     uint32_t shard = likely(w->route.mode == ROUTE_FULL_KEY) ? route_shard_of_hash(&w->route, hash) : route_shard(&w->route, hot->key);
+    if (unlikely(shard != memo->shard))
+        native_remember(c, memo, shard);
+    struct native_claim said = { hot->key_hash, hot->key_tag, hot->route_shard, hot->flags };
+    enum refusal why = native_compare(c, &said, hash, shard);
+    if (unlikely(claim && (why != REFUSE_NOT || memo->keyspace == NULL))) {
+        native_prepare_hot_again(c, item, hot, argv);
+        return;
+    }
+    item->hot = (uint8_t)(!get || memo->keyspace == NULL ? HOT_FRAME : claim ? HOT_CLAIM : HOT_GET);
+    item->claim = hash;
     item->shard = shard;
-    item->worker = shard % w->server->worker_count;
-    item->keyspace = store_keyspace(w->store, shard, c->client.db);
+    item->worker = memo->worker;
+    item->keyspace = memo->keyspace;
     if (likely(item->keyspace != NULL)) {
-        item->hash = keyspace_hash(item->keyspace, hot->key);
+        item->hash = w->public_hash ? route_mix(hash) : keyspace_hash(item->keyspace, hot->key);
         keyspace_prefetch(item->keyspace, item->hash);
     }
-    struct native_claim claim = { hot->key_hash, hot->key_tag, hot->route_shard, hot->flags };
-    enum refusal why = native_compare(c, &claim, hash, shard);
     if (unlikely(why != REFUSE_NOT))
         native_refuse(c, item, why);
 }

@@ -7,6 +7,7 @@
 #include "engine/shard/defer.h"
 #include "engine/shard/fanout.h"
 #include "engine/shard/forward.h"
+#include "engine/shard/glance.h"
 #include "engine/shard/multi.h"
 #include "engine/shard/native.h"
 #include "engine/shard/run_call.h"
@@ -68,6 +69,7 @@ static inline bool place(struct conn *c, struct item *item, const struct command
     item->spread = false;
     item->displaced = false;
     item->refusal = REFUSE_NOT;
+    item->hot = HOT_NOT;
     if (unlikely(command == NULL)) {
         item->refusal = REFUSE_UNKNOWN;
         return false;
@@ -338,9 +340,18 @@ static inline void run_item(struct conn *c, struct item *item, struct call *call
 // What a frame asks for beside its request.
 static inline void begin_frame(struct conn *c, struct item *item, const struct fcnp_request *frame)
 {
-    c->frame = (uint8_t)(frame->shape + 1);
     // What is answered elsewhere is answered in RESP, and framed when it leaves.
-    c->client.protocol = frame->shape == FCNP_RESP2 ? PROTOCOL_RESP2 : PROTOCOL_RESP3;
+    c->client.protocol = PROTOCOL_RESP3;
+    if (likely(item->hot != HOT_NOT)) {
+        c->frame = FCNP_PLAIN + 1;
+        c->bare = false;
+        if (item->hot == HOT_CLAIM)
+            native_verify(c, item);
+        return;
+    }
+    c->frame = (uint8_t)(frame->shape + 1);
+    if (frame->shape == FCNP_RESP2)
+        c->client.protocol = PROTOCOL_RESP2;
     c->bare = frame->bare;
     if (unlikely(frame->bare) && item->refusal == REFUSE_NOT)
         native_find_bare(c, item, frame);
@@ -351,7 +362,7 @@ struct batch {
     struct item *items;
     struct fcnp_request *frames; // NULL: RESP
     uint32_t count;
-    uint32_t ahead; // so many requests ahead of the one that runs are asked for
+    uint32_t ahead; // so many requests ahead of the one that runs are asked for; before it runs: so many have been
     struct call call;
     struct span span;
     bool watched;
@@ -372,6 +383,24 @@ static cold void much_written(struct conn *c, const struct item *item, uint64_t 
         c->paused = true;
 }
 
+// Answers items from `i` on at a glance, as far as that goes. Returns where it ends; that one wants its command.
+static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i, uint32_t end)
+{
+    struct item *items = b->items;
+    uint32_t first = i, ahead = b->ahead, count = b->count;
+    if (unlikely(!glance_may(c)))
+        return i;
+    for (; i < end && items[i].hot >= HOT_GET; i++) {
+        if (i + ahead < count)
+            run_prefetch(items, i + ahead);
+        if (unlikely(!glance_get(&items[i], &c->out)))
+            break;
+    }
+    if (i > first)
+        glance_count(c, &items[first], i - first);
+    return i;
+}
+
 // items[i..end), of which none needs a look. Returns where it had to stop.
 static inline uint32_t run_range(struct conn *c, struct batch *b, uint32_t i, uint32_t end, bool native)
 {
@@ -380,6 +409,13 @@ static inline uint32_t run_range(struct conn *c, struct batch *b, uint32_t i, ui
     uint64_t unsent = conn_unsent(c);
     uint64_t much = looked_at_from(c, unsent);
     for (; i < end; i++) {
+        if (native && items[i].hot >= HOT_GET) {
+            i = glance_range(c, b, i, end);
+            unsent = conn_unsent(c);
+            if (i == end)
+                break;
+            much = looked_at_from(c, unsent);
+        }
         if (unlikely(!conn_runs(c)))
             break;
         if (i + ahead < count)
@@ -398,6 +434,8 @@ static inline uint32_t run_range(struct conn *c, struct batch *b, uint32_t i, ui
         if (unlikely(c->pending_count >= PENDING_MAX))
             c->crowded = true;
     }
+    if (native && unlikely(unsent > OUTPUT_HIGH))
+        c->paused = true;
     return i;
 }
 
@@ -430,7 +468,7 @@ static inline uint32_t run_all_of(struct conn *c, struct batch *b, bool native)
 {
     struct worker *w = c->worker;
     // A few now; the rest of the last ones one by one while the first ones run.
-    uint32_t asked = b->count > PREFETCH_LAG ? b->count - PREFETCH_LAG : 0;
+    uint32_t asked = b->ahead;
     for (uint32_t few = 0; few < 4 && asked < b->count; few++)
         run_prefetch(b->items, asked++);
     b->ahead = asked;
@@ -464,16 +502,18 @@ uint32_t run_batch(struct conn *c, struct item *items, uint32_t count)
     b.items = items;
     b.frames = NULL;
     b.count = count;
+    b.ahead = count > PREFETCH_LAG ? count - PREFETCH_LAG : 0;
     return run_all_of(c, &b, false);
 }
 
-uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count)
+uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count, uint32_t asked)
 {
     uint8_t protocol = c->client.protocol;
     struct batch b; // run_all_of fills it in
     b.items = items;
     b.frames = frames;
     b.count = count;
+    b.ahead = asked;
     uint32_t ran = run_all_of(c, &b, true);
     c->client.protocol = protocol;
     c->frame = 0;

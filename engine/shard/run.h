@@ -29,8 +29,8 @@ bool run_place(struct conn *c, struct item *item);
 // Runs items[0..count) in order; the entries of all but the last PREFETCH_LAG have been asked for; returns how many ran (fewer: the
 // connection was paused, is ending or is closing).
 uint32_t run_batch(struct conn *c, struct item *items, uint32_t count);
-// The same for requests that came as FCNP frames, items[i] from frames[i].
-uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count);
+// The same for requests that came as FCNP frames, items[i] from frames[i]; the entries of the first `asked` have been asked for.
+uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *frames, uint32_t count, uint32_t asked);
 
 // One request on this worker's own shards: parts of fan-outs, commands that waited.
 struct here {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/shard/glance.h"
 #include "engine/shard/metrics.h"
 #include "engine/shard/multi.h"
 #include "engine/shard/native.h"
@@ -113,6 +114,7 @@ static void blob_complete(struct conn *c)
 {
     struct blob *blob = c->blob;
     c->blob = NULL;
+    blob_trim(blob); // at home, where that costs nothing
     if (in_native_frame(c))
         c->split_ready = true; // the value ends the frame
     else
@@ -160,7 +162,7 @@ void session_blob_received(struct conn *c, uint64_t len)
 
 static bool start_blob(struct conn *c)
 {
-    c->blob = blob_new(c->worker->memory);
+    c->blob = blob_new(store_blobs(c->worker->store));
     if (c->blob == NULL) {
         conn_close(c);
         return false;
@@ -214,7 +216,7 @@ static bool run_single_frame(struct conn *c)
     struct worker *w = c->worker;
     w->items[0].end = c->carry.len < UINT32_MAX ? (uint32_t)c->carry.len : UINT32_MAX;
     native_prepare(c, &w->items[0], &w->natives[0]);
-    if (run_frames(c, &w->items[0], &w->natives[0], 1) == 0 && c->held)
+    if (run_frames(c, &w->items[0], &w->natives[0], 1, 0) == 0 && c->held)
         return false;
     blobs_done(c);
     c->carry.len = 0;
@@ -259,48 +261,57 @@ static size_t stop_batch(struct conn *c, const struct item *items, uint32_t ran)
     return ran == 0 ? 0 : items[ran - 1].end;
 }
 
+// One frame more of a batch. Its result, as of fcnp_parse; *last: nothing may be parsed behind it before it has run.
+static int gather_frame(struct conn *c, struct slice in, struct frames *f, bool *last)
+{
+    struct worker *w = c->worker;
+    struct item *item = &w->items[f->count];
+    struct fcnp_request *frame = &w->natives[f->count];
+    struct slice rest = slice_of(in.data + f->offset, in.len - f->offset);
+    struct slice *argv = w->args + f->args;
+    struct fcnp_hot hot;
+    size_t used;
+    if (likely(f->known && fcnp_hot(rest, w->native.limits.frame_max, &hot))) {
+        native_prepare_hot(c, item, &hot, argv, &f->memo, true);
+        used = hot.len;
+        f->args += 3;
+    } else {
+        int result = fcnp_parse(&w->native, rest, argv, BATCH_ARGS - f->args, frame, &used);
+        if (result <= FCNP_PARTIAL)
+            return result;
+        bool own_args = frame->rq.argc == 0 || frame->rq.argv == argv;
+        if (own_args)
+            f->args += frame->rq.argc;
+        *last = native_prepare(c, item, frame) || !own_args;
+    }
+    f->offset += used;
+    item->end = (uint32_t)f->offset;
+    f->count++;
+    if (f->count > PREFETCH_LAG + f->asked)
+        run_prefetch(w->items, f->asked++);
+    return FCNP_READY;
+}
+
 // run_whole for FCNP, as long as frames are.
 static size_t run_whole_frames(struct conn *c, struct slice in, bool *more)
 {
     struct worker *w = c->worker;
     struct fcnp *parser = &w->native;
-    uint32_t count = 0, args = 0;
-    size_t offset = 0;
+    struct frames f = { .memo.shard = NO_SHARD, .known = (c->client.flags & CLIENT_AUTHENTICATED) != 0 };
     int result = FCNP_READY;
+    bool last = false;
     parser->limits = native_limits(c);
-    bool known = (c->client.flags & CLIENT_AUTHENTICATED) != 0;
-    while (count < BATCH_REQUESTS && args <= BATCH_ARGS / 2 && offset < in.len && in.data[offset] == FCNP_MAGIC) {
-        struct item *item = &w->items[count];
-        struct fcnp_request *frame = &w->natives[count];
-        struct slice rest = slice_of(in.data + offset, in.len - offset);
-        struct slice *argv = w->args + args;
-        struct fcnp_hot hot;
-        size_t used;
-        if (likely(known && fcnp_hot(rest, parser->limits.frame_max, &hot))) {
-            native_prepare_hot(c, item, &hot, argv);
-            frame->shape = FCNP_PLAIN;
-            frame->bare = false;
-            offset += hot.len;
-            item->end = (uint32_t)offset;
-            args += 3;
-            count++;
-        } else {
-            result = fcnp_parse(parser, rest, argv, BATCH_ARGS - args, frame, &used);
-            if (result <= FCNP_PARTIAL)
-                break;
-            offset += used;
-            item->end = (uint32_t)offset;
-            bool own_args = frame->rq.argc == 0 || frame->rq.argv == argv;
-            if (own_args)
-                args += frame->rq.argc;
-            count++;
-            if (native_prepare(c, item, frame) || !own_args)
-                break;
-        }
-        if (count > PREFETCH_LAG)
-            run_prefetch(w->items, count - 1 - PREFETCH_LAG);
+    bool routed = f.known && in.len <= parser->limits.frame_max;
+    while (result == FCNP_READY && !last) {
+        if (likely(routed))
+            glance_gather(c, in, &f);
+        if (f.count == BATCH_REQUESTS || f.args > BATCH_ARGS / 2 || f.offset == in.len || in.data[f.offset] != FCNP_MAGIC)
+            break;
+        result = gather_frame(c, in, &f, &last);
     }
-    uint32_t ran = run_frames(c, w->items, w->natives, count);
+    size_t offset = f.offset;
+    uint32_t count = f.count;
+    uint32_t ran = run_frames(c, w->items, w->natives, count, f.asked);
     if (ran < count) {
         *more = false;
         return stop_batch(c, w->items, ran);

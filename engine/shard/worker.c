@@ -86,6 +86,7 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
         worker_free(w);
         return result;
     }
+    w->public_hash = w->options.index_hash == INDEX_HASH_PUBLIC;
     native_commands_init(w->native_commands);
     reactor->pending = has_mail;
     reactor->pending_context = w;

@@ -126,19 +126,30 @@ struct pause {
     bool all;         // else only those that write
 };
 
+// An FCNP frame that fcnp_hot took apart: its shape is plain, and there is no struct fcnp_request for it.
+enum item_hot {
+    HOT_NOT,
+    HOT_FRAME,
+    HOT_GET,   // of a key of this worker: may be answered at a glance (glance.h)
+    HOT_CLAIM, // the same, and the route hash is what the client says it is (native_verify)
+};
+
 // One request of a batch, looked up and routed.
 struct item {
     struct request request;
     const struct command *command; // NULL: unknown
-    uint8_t refusal;               // enum refusal
     struct keyspace *keyspace;
     uint64_t hash;
+    uint64_t claim; // HOT_CLAIM: the route hash in the frame
     uint32_t shard;
     uint32_t worker;
-    uint32_t end;   // offset behind its last byte in what was parsed
-    bool spread;    // its keys belong to several workers
-    bool displaced; // its entry is to be asked for once more (keyspace_prefetch_displaced)
+    uint32_t end;    // offset behind its last byte in what was parsed
+    uint8_t refusal; // enum refusal
+    uint8_t hot;     // enum item_hot
+    bool spread;     // its keys belong to several workers
+    bool displaced;  // its entry is to be asked for once more (keyspace_prefetch_displaced)
 };
+static_assert(sizeof(struct item) == 64, "a line each");
 
 // Memory that replies of one turn are written to and sent from; two alternate, because quiet sends of a turn are settled only
 // when the next turn's completions have been walked.
@@ -160,8 +171,9 @@ struct worker {
     struct list dirty;   // connections with replies to send
     struct list stalled; // connections that wait for room in the mesh
     uint32_t seen;       // flags of the commands looked up for the batch to come
+    bool public_hash;    // index-hash public
     bool watching;       // each request is looked at: somebody monitors, or clients are paused (watch.h)
-    struct item items[BATCH_REQUESTS];
+    _Alignas(64) struct item items[BATCH_REQUESTS];
     struct slice args[BATCH_ARGS];
     struct fcnp native; // parser, limits set before each use
     struct fcnp_request natives[BATCH_REQUESTS];

@@ -2,9 +2,12 @@
 // A large value on pages of its own. It is filled where it will stay: a connection receives into it, SET hands it to the
 // keyspace, and no byte is copied. It may be made by one worker and given to another with a message.
 //
-// Pins are not atomic: they are taken and dropped by the worker that owns the blob now.
+// Its pages are a run of the worker that made it (runs.h), or a mapping of their own when they are many. Whoever frees a blob
+// sends its run home; only the home's worker touches the home's books. Pins are not atomic: they are taken and dropped by the worker that
+// owns the blob now.
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,39 +15,63 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/slice.h"
+#include "engine/store/runs.h"
 
 #define BLOB_MIN (64 * 1024) // smaller values live in slab slots
-// Addresses that a blob being received takes at first, at most: pages that no byte has reached cost nothing, moving them does.
-#define BLOB_FIRST (1024 * 1024)
+// Pages that a blob being received takes at first, at most. It begins where all that was announced is free, and so mostly grows in place.
+#define BLOB_FIRST (128 * 1024)
 
 // A value begins this far into its first page. The kernel copies it to a socket behind a reply's short header: were it at the
 // page's beginning, every load would lie just behind a store of the same lower 12 bits, which the processor takes for the same
 // place and waits for. (64 KiB by sendmsg behind 8 bytes: 33 us so, 14 us with half a page between.)
 #define BLOB_GAP 2048
 
-struct blob {
+// Where a worker's large values are. Lives until the store has closed it and its last blob is gone, whoever has that.
+struct blobs {
     struct memory *memory;
-    uint8_t *data; // BLOB_GAP behind the pages' beginning
-    size_t len;    // bytes filled
-    size_t cap;    // bytes of pages reserved, the gap with them
-    uint32_t pins; // readers that must not lose the pages (0 = none beside the owner)
-    bool orphan;   // the owner let go; the last reader frees it
+    struct runs runs;                // reserved with the first blob
+    struct blob *giving;             // came home, not yet in the books
+    _Atomic(struct blob *) returned; // by anybody
+    atomic_ullong mapped;            // bytes of blobs with a mapping of their own
+    atomic_ullong users;             // the store and each blob
 };
 
+struct blob {
+    struct blobs *home;  // whose pages these are
+    struct blobs *owner; // who gives more: of the store that has the value now
+    uint8_t *data;       // BLOB_GAP behind the pages' beginning
+    size_t len;          // bytes filled
+    size_t cap;          // bytes of pages reserved, the gap with them
+    uint32_t pins;       // readers that must not lose the pages (0 = none beside the owner)
+    bool orphan;         // the owner let go; the last reader frees it
+    bool mapped;         // the pages are a mapping of their own
+    struct blob *next;   // on its way home
+};
+
+struct blobs *blobs_new(struct memory *m); // NULL: out of memory
+// The store lets go.
+struct blobs *blobs_close(struct blobs *p);
+// Puts some of what came home back into the books. True: there is more.
+bool blobs_collect(struct blobs *p);
+// Hands some free pages back to the system while more than `keep` bytes and a 64th have memory. False: nothing to do.
+bool blobs_discard(struct blobs *p, uint64_t keep);
+// Bytes with memory behind them, wherever their blobs are.
+uint64_t blobs_resident(const struct blobs *p);
+
 // NULL when out of memory. Capacity grows with what arrives, at most doubling: never in proportion to what was announced.
-struct blob *blob_new(struct memory *m);
+struct blob *blob_new(struct blobs *home);
 // The owner lets go. Pinned pages live on until the last pin is dropped.
 struct blob *blob_free(struct blob *b);
 // Room for at least one byte and at most `want` behind `len`: returns how much, 0 = out of memory.
 size_t blob_reserve(struct blob *b, size_t want);
 
 // A blob with these bytes, NULL = out of memory.
-struct blob *blob_copy(struct memory *m, struct slice bytes);
-// The same bytes and the same capacity.
+struct blob *blob_copy(struct blobs *home, struct slice bytes);
+// The same bytes and the same capacity, at its owner's.
 struct blob *blob_clone(const struct blob *b);
 // Sets len; new bytes are zero. Capacity follows in both directions. False = out of memory, unchanged.
 bool blob_set_len(struct blob *b, size_t len) warn_unused;
-// Gives back pages behind len. (Cannot fail: what the system does not take back stays.)
+// Gives back pages behind len. (Cannot fail: what cannot be given back stays.)
 void blob_trim(struct blob *b);
 
 static inline struct blob *blob_pin(struct blob *b)

@@ -1,11 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shortest way to a key, for callers that do nothing but look things up (the library): the whole lookup is part of the caller.
-// Costs an eighth of a page of code each time.
+// The shortest ways to a key, for callers that do hardly more than look things up (the library, the server's commonest request): the
+// whole lookup is part of the caller. Costs an eighth of a page of code each time.
 #pragma once
 
+#include "base/prefetch.h"
 #include "engine/store/inside.h"
 
 #define always_inline inline __attribute__((__always_inline__))
+
+// As keyspace_hash and keyspace_prefetch. `route_hash`: of the key, or what somebody says it is; only looked at with index-hash public.
+static always_inline uint64_t keyspace_hash_here(const struct keyspace *ks, struct slice key, uint64_t route_hash)
+{
+    const struct store_options *o = &ks->store->options;
+    return unlikely(o->public_hash) ? route_mix(route_hash) : hash_keyed(&o->secret, key);
+}
+
+static always_inline void keyspace_prefetch_here(const struct keyspace *ks, uint64_t hash)
+{
+    if (likely(ks->index.directory != NULL))
+        prefetch(index_home(&ks->store->world, &ks->index, hash));
+}
+
+// The value of a string of up to len_max bytes without deadline, under a policy that notes no access: counted as found. Otherwise
+// false, and nothing has happened: the key may be there all the same.
+static always_inline bool keyspace_glance(struct keyspace *ks, struct slice key, uint64_t hash, size_t len_max, struct slice *value)
+{
+    const struct store *s = ks->store;
+    const struct directory *d = ks->index.directory;
+    if (unlikely(d == NULL || s->has_recency))
+        return false;
+    const struct arena *arena = &s->world.slabs.arena;
+    const struct segment *segment = &d->segments[directory_slot(d, hash)];
+    const struct bucket *buckets = arena_at(arena, segment->ref);
+    uint32_t x = segment_position(segment, hash), at = segment_home(segment, x);
+    for (uint32_t tries = segment->buckets; tries > 0; tries--) {
+        const struct bucket *b = &buckets[at];
+        for (uint32_t match = bucket_match(b, segment_tag(x)); match != 0; match &= match - 1) {
+            const struct entry *e = arena_at(arena, b->refs[__builtin_ctz(match)]);
+            if (unlikely((e->head & ~(ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != ENTRY_STRING))
+                return false;
+            const uint8_t *have = (const uint8_t *)e + ENTRY_LENGTHS_LEN[entry_form(e)];
+            if (e->rest[0] != key.len || !likely(keys_same(have, key.data, key.len)))
+                continue;
+            *value = slice_of(have + key.len, entry_form(e) == ENTRY_SHORT ? e->rest[1] : load_u16(e->rest + 1));
+            if (unlikely(value->len > len_max))
+                return false;
+            ks->stats.hits++;
+            return true;
+        }
+        if (likely(b->passed == 0))
+            break;
+        at = at + 1 == segment->buckets ? 0 : at + 1;
+    }
+    return false;
+}
 
 // As keyspace_find_at.
 static always_inline struct entry *keyspace_find_here(struct keyspace *ks, struct slice key, uint64_t hash, struct keyspace_clock *clock)

@@ -205,6 +205,18 @@ static inline uint8_t index_tag(const struct index *ix, uint64_t hash)
     return segment_tag(segment_position(&ix->directory->segments[directory_slot(ix->directory, hash)], hash));
 }
 
+// Is it the key's? Entries with one byte of key length and nothing between lengths and key, as nearly all are, take no call.
+static inline bool entry_is(const struct entry *e, struct slice key)
+{
+    if (likely((e->head & (ENTRY_HEAD_DEADLINE | ENTRY_HEAD_RECENCY | (ENTRY_LONG << 4))) == 0)) {
+        if (e->rest[0] != key.len)
+            return false;
+        return likely(keys_same((const uint8_t *)e + ENTRY_LENGTHS_LEN[entry_form(e)], key.data, key.len));
+    }
+    struct slice have = entry_key(e);
+    return have.len == key.len && keys_same(have.data, key.data, key.len);
+}
+
 // Cost when found at home: the directory's line (cached), the bucket's line, the entry's line.
 static inline struct spot index_find(const struct index_world *w, const struct index *ix, uint64_t hash, struct slice key)
 {
@@ -219,9 +231,7 @@ static inline struct spot index_find(const struct index_world *w, const struct i
         struct bucket *b = &buckets[at];
         for (uint32_t match = bucket_match(b, tag); match != 0; match &= match - 1) {
             uint32_t slot = (uint32_t)__builtin_ctz(match);
-            const struct entry *e = arena_at(&w->slabs.arena, b->refs[slot]);
-            struct slice have = entry_key(e);
-            if (likely(have.len == key.len && keys_same(have.data, key.data, key.len)))
+            if (likely(entry_is(arena_at(&w->slabs.arena, b->refs[slot]), key)))
                 return (struct spot){ .bucket = b, .slot = slot };
         }
         if (likely(b->passed == 0))

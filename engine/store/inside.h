@@ -25,6 +25,7 @@ struct store {
     bool has_recency;          // the policy keeps something in entries
     bool untouching;           // and lookups leave it as it is
     struct directory *garbage; // cleared keyspaces, freed in pieces
+    struct blobs *blobs;       // pages for large values
     uint64_t blob_bytes;       // owned by entries
     uint64_t blob_count;
     int64_t charged; // others' bytes

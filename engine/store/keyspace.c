@@ -259,16 +259,16 @@ static bool fits_in_place(const struct keyspace *ks, const struct change *c, uin
 // Pages that an OUTSIDE entry needs beside its slot.
 static bool take_blobs(struct keyspace *ks, struct change *c)
 {
-    struct memory *m = ks->store->world.slabs.arena.memory;
+    struct blobs *home = ks->store->blobs;
     if (c->plan.form != ENTRY_OUTSIDE)
         return true;
     if (c->plan.key_len > ENTRY_KEY_INLINE && c->key_blob == NULL) {
-        c->key_blob = blob_copy(m, c->key);
+        c->key_blob = blob_copy(home, c->key);
         if (c->key_blob == NULL)
             return false;
     }
     if (c->value == NULL) {
-        c->value = blob_copy(m, slice_of(NULL, 0));
+        c->value = blob_copy(home, slice_of(NULL, 0));
         if (c->value == NULL || !blob_set_len(c->value, c->plan.value_len))
             return false;
     }
@@ -407,7 +407,7 @@ struct entry *keyspace_set(struct keyspace *ks, struct slice key, uint64_t hash,
 {
     struct change c = { .key = key, .hash = hash, .plan = { .key_len = key.len, .value_len = value.len, .type = type } };
     if (unlikely(value.len >= BLOB_MIN)) {
-        c.value = blob_copy(ks->store->world.slabs.arena.memory, value);
+        c.value = blob_copy(ks->store->blobs, value);
         if (c.value == NULL)
             return NULL;
     }
@@ -427,6 +427,7 @@ struct entry *keyspace_set_blob(struct keyspace *ks, struct slice key, uint64_t 
         blob_free(value);
         return e;
     }
+    value->owner = ks->store->blobs;
     blob_trim(value);
     struct change c = { .key = key, .hash = hash, .plan = { .key_len = key.len, .value_len = value->len, .type = type }, .value = value };
     return set(ks, &c, deadline_ms, now_ms);

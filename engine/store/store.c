@@ -45,6 +45,11 @@ int store_new(struct store **out, const struct store_options *options)
     int failed = keyspaces_new(s);
     if (failed == 0)
         failed = slabs_init(&s->world.slabs, options->memory);
+    s->blobs = failed == 0 ? blobs_new(options->memory) : NULL;
+    if (failed == 0 && s->blobs == NULL) {
+        slabs_deinit(&s->world.slabs);
+        failed = -ENOMEM;
+    }
     if (failed != 0) {
         free(s->keyspaces);
         free(s->places);
@@ -129,10 +134,16 @@ struct store *store_free(struct store *s)
         budget = UINT32_MAX;
     s3fifo_deinit(&s->s3fifo);
     slabs_deinit(&s->world.slabs);
+    s->blobs = blobs_close(s->blobs);
     free(s->keyspaces);
     free(s->places);
     free(s);
     return NULL;
+}
+
+struct blobs *store_blobs(struct store *s)
+{
+    return s->blobs;
 }
 
 // Keyspaces
@@ -220,8 +231,8 @@ struct store_memory store_memory(const struct store *s)
         used += slabs->used[i];
     }
     return (struct store_memory){
-        .reserved =
-            (uint64_t)arena_resident(&slabs->arena) * ARENA_GRANULE + s->world.directory_bytes + s->blob_bytes + s3fifo_bytes(&s->s3fifo),
+        .reserved = (uint64_t)arena_resident(&slabs->arena) * ARENA_GRANULE + s->world.directory_bytes + blobs_resident(s->blobs) +
+                    s3fifo_bytes(&s->s3fifo),
         .entries = slabs->used[SLAB_ENTRY],
         .index = index_bytes(s),
         .blobs = s->blob_bytes,
@@ -338,7 +349,7 @@ static bool expire(void *context, uint32_t ref)
 static bool discard(struct store *s)
 {
     struct arena *a = &s->world.slabs.arena;
-    return arena_discard(a, KEEP_FREE_GRANULES + a->taken_count / 64);
+    return arena_discard(a, KEEP_FREE_GRANULES + a->taken_count / 64) || blobs_discard(s->blobs, KEEP_FREE_GRANULES * ARENA_GRANULE);
 }
 
 bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
@@ -355,6 +366,8 @@ bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
         more = true;
     if (budget > 0 && s->garbage == NULL && compact_some(s, &budget))
         more = true;
+    if (blobs_collect(s->blobs))
+        more = true;
     if (discard(s))
         more = true;
     return more || s->garbage != NULL;
@@ -364,6 +377,8 @@ void store_reclaim(struct store *s)
 {
     for (uint32_t budget = UINT32_MAX; free_garbage(s, &budget);)
         budget = UINT32_MAX;
+    while (blobs_collect(s->blobs))
+        continue;
     while (discard(s))
         continue;
 }

@@ -41,6 +41,8 @@ struct store;
 
 int store_new(struct store **out, const struct store_options *options) warn_unused;
 struct store *store_free(struct store *s);
+// Where large values for this store are best made; for the thread of the store only.
+struct blobs *store_blobs(struct store *s);
 
 // The keyspace of a shard; NULL when the shard belongs to another worker.
 struct keyspace *store_keyspace(struct store *s, uint32_t shard, uint32_t db);

@@ -65,9 +65,12 @@ def session_prefix(key):
 
 
 def shard_of(key, shards, mode="full_key"):
+    return shard_of_hash(key_hash(session_prefix(key) if mode == "session_prefix" else key), shards)
+
+
+def shard_of_hash(hashed, shards):
     if shards == 1:
         return 0
-    hashed = key_hash(session_prefix(key) if mode == "session_prefix" else key)
     return ((hashed << 7) & (2**64 - 1)) >> (64 - (shards.bit_length() - 1))
 
 

@@ -351,6 +351,10 @@ class Server:
     def rss(self):
         return self._status("VmRSS") * 1024
 
+    def mappings(self):
+        with open(f"/proc/{self.pid}/maps") as maps:
+            return len(maps.readlines())
+
     def threads(self):
         return os.listdir(f"/proc/{self.pid}/task")
 

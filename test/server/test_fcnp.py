@@ -133,6 +133,99 @@ def a_route_that_is_wrong_is_refused_and_stores_nothing(s):
         check_equal(c.call(fcnp.MGET, [b"a", b"b"]), [None, None], "no prefix is needed for many keys")
 
 
+def wrong_hash_is_noticed(s):
+    """A wrong hash never leads to another value than the key's, and never to `missing`: what can happen is the key's value, or an error."""
+    mismatch = "ERR FCNP key hash mismatch"
+    with connect(s) as c:
+        n = shards(c)
+        keys = [b"key:%d" % i for i in range(100)]
+        check_equal(c.call(fcnp.MSET, [(k, b"v" + k) for k in keys]), Ok)
+        hashes = [fcnp.key_hash(k) for k in keys]
+
+        def ask(op, key, h, flags, *operands):
+            prefix = fcnp.u64(h)
+            if flags == fcnp.ROUTED:
+                prefix += fcnp.u32(fcnp.shard_of_hash(h, n)) + fcnp.u64(h >> 56)
+            return fcnp.frame(op, fcnp.BODY[op](key, *operands), flags, prefix)
+
+        def answers(frames):
+            c.send(b"".join(frames))
+            return [c.read() for _ in frames]
+
+        for flags in (fcnp.HASH, fcnp.ROUTED):
+            for shift in (1, 37):
+                others = hashes[shift:] + hashes[:shift]
+                for key, got in zip(keys, answers([ask(fcnp.GET, k, h, flags) for k, h in zip(keys, others)])):
+                    check(got in (b"v" + key, mismatch), f"{key}: {got}")
+            check_equal(answers([ask(fcnp.GET, b"no" + k, h, flags) for k, h in zip(keys, hashes)]), [mismatch] * 100, "missing keys")
+            check_equal(answers([ask(fcnp.GET, b"no" + k, fcnp.key_hash(b"no" + k), flags) for k in keys]), [None] * 100)
+            check_equal(answers([ask(fcnp.SET, b"no" + k, h, flags, b"x") for k, h in zip(keys, hashes)]), [mismatch] * 100)
+            check_equal(answers([ask(fcnp.GET, k, h, flags) for k, h in zip(keys, hashes)]), [b"v" + k for k in keys], "right ones")
+        check_equal(c.call(fcnp.DBSIZE), 100, "nothing was stored")
+
+
+@test(ALL, skerry_only=True)
+def a_wrong_hash_leads_to_the_right_value_or_an_error(s):
+    wrong_hash_is_noticed(s)
+
+
+@test(ALL, args=["--index-hash", "public"], skerry_only=True)
+def a_wrong_hash_leads_to_the_right_value_or_an_error_when_the_index_goes_by_it(s):
+    wrong_hash_is_noticed(s)
+
+
+@test(ALL, skerry_only=True)
+def get_answers_and_counts_as_the_command_whatever_it_finds(s):
+    with connect(s) as c, s.client() as resp:
+        n = shards(c)
+        values = {b"small": b"v", b"empty": b"", b"short": b"s" * 255, b"medium": b"m" * 300, b"longer": b"l" * 600, b"large": b"L" * 100000}
+        for key, value in values.items():
+            check_equal(resp.must("SET", key, value), "OK")
+        values.update({b"number": b"12", b"grown": b"v" * 30, b"deadline": b"d", b"none": None})
+        check_equal(resp.must("INCRBY", "number", 12), 12)
+        check_equal(resp.must("APPEND", "grown", "v" * 30), 30)
+        check_equal(resp.must("SET", "deadline", "d", "EX", 1000), "OK")
+        check_equal(resp.must("SET", "over", "x", "PX", 1), "OK")
+        wait_until(lambda: resp.must("EXISTS", "over") == 0, 10, "expiry")
+        values[b"over"] = None
+        check_equal(resp.must("CONFIG", "RESETSTAT"), "OK")
+        rounds = 0
+        for flags in (0, fcnp.HASH, fcnp.ROUTED, fcnp.SHARD):
+            order = list(values) * 20
+            check_equal(c.pipeline([(fcnp.GET, k) for k in order], flags=flags, shards=n), [values[k] for k in order], f"flags {flags}")
+            rounds += 20
+
+        def counted():  # other workers' counters are refreshed ten times a second
+            stats = dict(line.split(":", 1) for line in resp.must("INFO", "everything").decode().splitlines() if ":" in line)
+            calls = int(stats["cmdstat_get"].split("calls=")[1].split(",")[0])
+            return calls, int(stats["keyspace_hits"]), int(stats["keyspace_misses"])
+
+        want = (rounds * len(values), rounds * (len(values) - 2), rounds * 2)
+        wait_until(lambda: counted() == want, 10, f"calls, hits and misses to be {want}")
+
+
+@test(ALL, args=["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lfu"], skerry_only=True)
+def get_notes_the_access_where_the_policy_wants_it(s):
+    with connect(s) as c, s.client() as resp:
+        check_equal(c.call(fcnp.SET, b"k", b"v"), Ok)
+        check_equal(c.pipeline([(fcnp.GET, b"k")] * 1000, flags=fcnp.ROUTED, shards=shards(c)), [b"v"] * 1000)
+        check(resp.must("OBJECT", "FREQ", "k") > 5, "the counter rose")
+
+
+@test(ALL, skerry_only=True)
+def get_behind_a_set_of_the_same_batch_sees_it(s):
+    with connect(s) as c:
+        n = shards(c)
+        for flags in (0, fcnp.HASH, fcnp.ROUTED):
+            asked, want, now = [], [], {}
+            for i in range(300):
+                key, other = b"%d:%d" % (flags, i % 7), b"%d:%d" % (flags, (i + 1) % 7)
+                now[key] = b"%d" % i
+                asked += [(fcnp.SET, key, now[key]), (fcnp.GET, key), (fcnp.GET, other)]
+                want += [Ok, now[key], now.get(other)]
+            check_equal(c.pipeline(asked, flags=flags, shards=n), want, f"flags {flags}")
+
+
 @test(ALL, skerry_only=True)
 def errors_of_commands_are_error_frames(s):
     with connect(s) as c, s.client() as resp:

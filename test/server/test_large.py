@@ -110,3 +110,19 @@ def values_that_are_referred_to_count_against_the_output_limit(s):
         reader.send(encode("GET", "v") * 2)
         wait_until(lambda: field(s, "client_output_buffer_limit_disconnections") == 1, 10, "the disconnection")
         check_equal(c.call("STRLEN", "v"), 6 << 20)
+
+
+@test(BACKENDS, own=True, skerry_only=True)
+def many_large_values_are_few_mappings(config):
+    with Server(config) as s, s.client() as c:
+        value = random.Random(3).randbytes(70000)
+        for i in range(0, 3000, 100):
+            check_equal(set(c.pipeline([("SET", f"l{k}", value[:65536 + k]) for k in range(i, i + 100)])), {"OK"})
+        check(s.mappings() < 600, f"{s.mappings()} mappings")
+        for k in (0, 1, 1500, 2999):
+            check_equal(c.call("GET", f"l{k}") == value[:65536 + k], True, f"value {k}")
+        c.must("DEL", *(f"l{k}" for k in range(3000) if k % 3))
+        for k in (0, 1500, 2997):
+            check_equal(c.call("GET", f"l{k}") == value[:65536 + k], True, f"value {k} of those left")
+        c.must("FLUSHALL")
+        wait_until(lambda: field(s, "used_memory_reserved") < 16 << 20, 10, "the pages' return")

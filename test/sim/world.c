@@ -9,22 +9,9 @@
 
 #include "base/hash.h"
 #include "reactor/clock.h"
+#include "test/sim/inside.h"
 
-#define COMPLETIONS_MAX  4096
 #define RECEIVES_IN_TURN 4 // of one connection
-
-struct sim_reactor {
-    struct reactor reactor; // first: what the product sees
-    struct world *world;
-    uint32_t id;
-    bool sleeping;
-    uint64_t sleep_until_ns;
-    uint64_t wake_ns; // NEVER: nobody woke it
-    struct completion items[COMPLETIONS_MAX];
-    uint32_t count;
-    uint8_t **buffers; // by number; NULL: free
-    uint32_t buffers_out;
-};
 
 // ---- the world's own
 
@@ -102,14 +89,14 @@ static bool strikes(struct world *w, enum world_bug bug)
     return true;
 }
 
-static bool happens(struct world *w, uint32_t permille)
+bool world_happens(struct world *w, uint32_t permille)
 {
     return permille > 0 && !w->calm && prng_below(&w->prng, 1000) < permille;
 }
 
 // ---- completions
 
-static struct completion *complete(struct sim_reactor *s, struct op *op, int32_t result, uint16_t flags)
+struct completion *world_complete(struct sim_reactor *s, struct op *op, int32_t result, uint16_t flags)
 {
     assert(s->count < COMPLETIONS_MAX);
     if ((flags & COMPLETION_MORE) == 0)
@@ -153,7 +140,7 @@ static void end_recv(struct sim_reactor *s, struct socket *c, int32_t result)
 {
     struct op *op = c->recv;
     c->recv = NULL;
-    complete(s, op, result, 0);
+    world_complete(s, op, result, 0);
 }
 
 // The reset, shutdown or end that a receive without data finds; 1: nothing, it waits on.
@@ -172,7 +159,7 @@ static int32_t recv_ending(struct sim_reactor *s, struct socket *c)
 static size_t some_of(struct world *w, size_t there, size_t most)
 {
     size_t n = there < most ? there : most;
-    if (n > 1 && happens(w, w->knobs.cut_receive))
+    if (n > 1 && world_happens(w, w->knobs.cut_receive))
         n = 1 + prng_below(&w->prng, n);
     return n;
 }
@@ -188,7 +175,7 @@ static bool step_recv(struct sim_reactor *s, struct socket *c)
             end_recv(s, c, ending);
         return false;
     }
-    int buffer = happens(w, w->knobs.no_buffer) ? -ENOBUFS : 0;
+    int buffer = world_happens(w, w->knobs.no_buffer) ? -ENOBUFS : 0;
     size_t len = some_of(w, there, w->knobs.buffer_size);
     if (buffer == 0)
         buffer = buffer_take(s, len);
@@ -200,11 +187,11 @@ static bool step_recv(struct sim_reactor *s, struct socket *c)
     uint8_t *data = s->buffers[buffer];
     pipe_take(&c->in, data, len);
     s->reactor.stats.recv_bytes += len;
-    bool more = !happens(w, w->knobs.end_receive);
+    bool more = !world_happens(w, w->knobs.end_receive);
     struct op *op = c->recv;
     if (!more)
         c->recv = NULL;
-    struct completion *done = complete(s, op, (int32_t)len, (uint16_t)(COMPLETION_BUFFER | (more ? COMPLETION_MORE : 0)));
+    struct completion *done = world_complete(s, op, (int32_t)len, (uint16_t)(COMPLETION_BUFFER | (more ? COMPLETION_MORE : 0)));
     done->buffer = (uint16_t)buffer;
     done->data = data;
     world_trace(w, XXH3_64bits(data, len));
@@ -232,14 +219,14 @@ static bool step_recv_into(struct sim_reactor *s, struct socket *c)
 static void progress_recv(struct sim_reactor *s, struct socket *c)
 {
     struct world *w = s->world;
-    if (c->recv_cancel != NULL && (c->recv == NULL || !happens(w, w->knobs.hold))) {
+    if (c->recv_cancel != NULL && (c->recv == NULL || !world_happens(w, w->knobs.hold))) {
         if (c->recv != NULL)
             end_recv(s, c, c->recv->kind == OP_RECV_INTO && c->recv_done > 0 ? (int32_t)c->recv_done : -ECANCELED);
-        if (happens(w, w->knobs.hold))
+        if (world_happens(w, w->knobs.hold))
             return;
         struct op *cancel = c->recv_cancel;
         c->recv_cancel = NULL;
-        complete(s, cancel, 0, 0);
+        world_complete(s, cancel, 0, 0);
         return;
     }
     for (int i = 0; i < RECEIVES_IN_TURN && c->recv != NULL; i++)
@@ -270,7 +257,7 @@ static void end_send(struct sim_reactor *s, struct socket *c, int32_t result)
     c->send = NULL;
     if (strikes(s->world, BUG_LOST_COMPLETION))
         return;
-    complete(s, op, result, 0);
+    world_complete(s, op, result, 0);
 }
 
 static int send_refusal(struct world *w, const struct socket *c)
@@ -295,7 +282,7 @@ static void progress_send(struct sim_reactor *s, struct socket *c)
     struct op *op = c->send;
     struct slice bytes = to_send(op);
     size_t want = bytes.len - c->send_done;
-    if (want > 1 && happens(w, w->knobs.short_send))
+    if (want > 1 && world_happens(w, w->knobs.short_send))
         want = 1 + prng_below(&w->prng, want);
     size_t sent = net_send(&w->net, c, bytes.data + c->send_done, want);
     c->send_done += (uint32_t)sent;
@@ -313,22 +300,26 @@ static void send_quietly(struct sim_reactor *s, struct socket *c, struct op *op)
     struct world *w = s->world;
     int refusal = send_refusal(w, c);
     if (refusal != 0) {
-        complete(s, op, refusal, 0);
+        world_complete(s, op, refusal, 0);
         return;
     }
     size_t want = op->len;
-    if (happens(w, w->knobs.short_send))
+    if (world_happens(w, w->knobs.short_send))
         want = prng_below(&w->prng, want);
     size_t sent = net_send(&w->net, c, op->data, want);
     s->reactor.stats.send_bytes += sent;
     if (sent == op->len)
         op->state = OP_IDLE;
     else
-        complete(s, op, sent == 0 ? -EAGAIN : (int32_t)sent, 0);
+        world_complete(s, op, sent == 0 ? -EAGAIN : (int32_t)sent, 0);
 }
 
 static void start_cancel(struct sim_reactor *s, struct op *op)
 {
+    if (sim_disk_owns(op->target->fd)) {
+        files_cancel(s, op);
+        return;
+    }
     struct listener_socket *l = net_listener(&s->world->net, op->target->fd);
     if (l != NULL) {
         l->cancel = op;
@@ -339,7 +330,7 @@ static void start_cancel(struct sim_reactor *s, struct op *op)
     if (op->target == c->recv && c->recv_cancel == NULL)
         c->recv_cancel = op;
     else
-        complete(s, op, -ENOENT, 0);
+        world_complete(s, op, -ENOENT, 0);
 }
 
 static void start_on_socket(struct sim_reactor *s, struct socket *c, struct op *op)
@@ -360,12 +351,20 @@ static void start_on_socket(struct sim_reactor *s, struct socket *c, struct op *
     }
 }
 
-static void start(struct sim_reactor *s, struct op *op)
+static bool is_file_op(const struct op *op)
+{
+    return op->kind == OP_READ || op->kind == OP_WRITE || op->kind == OP_FSYNC;
+}
+
+// `linked`: the one submitted before it has OP_LINK.
+static void start(struct sim_reactor *s, struct op *op, bool linked)
 {
     op->state = OP_IN_FLIGHT;
     s->reactor.stats.ops++;
     struct net *n = &s->world->net;
-    if (op->kind == OP_CANCEL) {
+    if (is_file_op(op)) {
+        files_start(s, op, linked);
+    } else if (op->kind == OP_CANCEL) {
         start_cancel(s, op);
     } else if (op->kind == OP_ACCEPT) {
         struct listener_socket *l = net_listener(n, op->fd);
@@ -373,7 +372,7 @@ static void start(struct sim_reactor *s, struct op *op)
         l->accept = op;
         l->reactor = s;
     } else {
-        assert(op->kind == OP_RECV || op->kind == OP_RECV_INTO || op->kind == OP_SEND || op->kind == OP_SENDV); // the world has no files
+        assert(op->kind == OP_RECV || op->kind == OP_RECV_INTO || op->kind == OP_SEND || op->kind == OP_SENDV);
         struct socket *c = net_socket(n, op->fd);
         if (c != NULL && c->reactor == s)
             start_on_socket(s, c, op);
@@ -386,7 +385,7 @@ static void end_accept(struct sim_reactor *s, struct listener_socket *l, int32_t
 {
     struct op *op = l->accept;
     l->accept = NULL;
-    complete(s, op, result, 0);
+    world_complete(s, op, result, 0);
 }
 
 static void progress_listener(struct sim_reactor *s, struct listener_socket *l)
@@ -397,11 +396,11 @@ static void progress_listener(struct sim_reactor *s, struct listener_socket *l)
             end_accept(s, l, -ECANCELED);
         struct op *cancel = l->cancel;
         l->cancel = NULL;
-        complete(s, cancel, 0, 0);
+        world_complete(s, cancel, 0, 0);
         return;
     }
-    while (l->accept != NULL && l->waiting > 0 && !happens(w, w->knobs.hold)) {
-        if (happens(w, w->knobs.accept_error)) {
+    while (l->accept != NULL && l->waiting > 0 && !world_happens(w, w->knobs.hold)) {
+        if (world_happens(w, w->knobs.accept_error)) {
             bool aborted = prng_below(&w->prng, 2) == 0;
             if (aborted)
                 net_abort(&w->net, l);
@@ -409,10 +408,10 @@ static void progress_listener(struct sim_reactor *s, struct listener_socket *l)
             return;
         }
         int fd = net_accept(&w->net, l);
-        if (happens(w, w->knobs.end_accept))
+        if (world_happens(w, w->knobs.end_accept))
             end_accept(s, l, fd);
         else
-            complete(s, l->accept, fd, COMPLETION_MORE);
+            world_complete(s, l->accept, fd, COMPLETION_MORE);
     }
 }
 
@@ -446,7 +445,7 @@ static void progress(struct sim_reactor *s)
         order[pick] = order[--count];
         if (n->listeners[i] != NULL) {
             progress_listener(s, n->listeners[i]);
-        } else if (!happens(w, w->knobs.hold)) {
+        } else if (!world_happens(w, w->knobs.hold)) {
             progress_send(s, n->sockets[i]);
             progress_recv(s, n->sockets[i]);
         }
@@ -492,11 +491,15 @@ static uint32_t turn(struct reactor *r, uint64_t wait_ns, const struct completio
     struct sim_reactor *s = (struct sim_reactor *)r;
     struct world *w = s->world;
     s->count = 0;
+    bool linked = false;
     for (struct op *op = reactor_take_submitted(r), *next; op != NULL; op = next) {
         next = op->next;
-        start(s, op);
+        bool links = is_file_op(op) && (op->flags & OP_LINK) != 0;
+        start(s, op, linked);
+        linked = links;
     }
     progress(s);
+    files_progress(s);
     if (unlikely(w->bug != BUG_NONE))
         misbehave(s);
     *out = s->items;
@@ -544,6 +547,8 @@ uint64_t world_awake_ns(struct world *w, uint32_t reactor)
     if (!s->sleeping)
         return 0;
     uint64_t until = s->sleep_until_ns < s->wake_ns ? s->sleep_until_ns : s->wake_ns;
+    uint64_t file = files_next_ns(s);
+    until = file < until ? file : until;
     for (int i = 0; i < SIM_FDS_MAX; i++) {
         struct socket *c = w->net.sockets[i];
         struct listener_socket *l = w->net.listeners[i];
@@ -566,7 +571,7 @@ void world_check_sleepers(struct world *w)
 {
     for (uint32_t i = 0; i < w->reactor_count; i++) {
         struct sim_reactor *s = w->reactors[i];
-        if (s->sleeping && s->wake_ns == NEVER && has_work(&s->reactor))
+        if (s != NULL && s->sleeping && s->wake_ns == NEVER && has_work(&s->reactor))
             world_fail(w, "worker %u sleeps on work that nobody woke it for", i);
     }
 }
@@ -600,7 +605,10 @@ static struct reactor *reactor_free(struct reactor *r)
             world_fail(s->world, "worker %u did not return buffer %u", s->id, i);
     for (uint32_t i = 0; i < s->world->knobs.buffers; i++)
         free(s->buffers[i]);
+    if (s->file_count > 0)
+        world_fail(s->world, "worker %u leaves file ops in flight", s->id);
     free(s->buffers);
+    s->world->reactors[s->id] = NULL;
     free(s);
     return NULL;
 }
@@ -652,17 +660,21 @@ static const struct reactor_ops SIM_OPS = {
 
 struct reactor *world_reactor_new(struct world *w)
 {
-    assert(w->reactor_count < WORLD_REACTORS_MAX);
+    uint32_t id = 0;
+    while (id < w->reactor_count && w->reactors[id] != NULL)
+        id++;
+    assert(id < WORLD_REACTORS_MAX);
     struct sim_reactor *s = calloc(1, sizeof *s);
     assert(s != NULL);
     reactor_init(&s->reactor, &SIM_OPS, REACTOR_AUTO);
     s->reactor.now_ns = w->now_ns;
     s->reactor.wall_ms = world_wall_ms(w);
     s->world = w;
-    s->id = w->reactor_count;
+    s->id = id;
     s->wake_ns = NEVER;
     s->buffers = calloc(w->knobs.buffers, sizeof *s->buffers);
     assert(s->buffers != NULL);
-    w->reactors[w->reactor_count++] = s;
+    w->reactors[id] = s;
+    w->reactor_count = id < w->reactor_count ? w->reactor_count : id + 1;
     return &s->reactor;
 }

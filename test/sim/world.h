@@ -12,6 +12,7 @@
 
 #include "base/prng.h"
 #include "reactor/backend.h"
+#include "test/sim/disk.h"
 #include "test/sim/net.h"
 
 // The world misbehaves on purpose: the checkers must see it.
@@ -43,6 +44,13 @@ struct world_knobs {
     uint32_t accept_error; // -EMFILE or -ECONNABORTED
     uint32_t end_accept;   // a multishot accept ends though it brought a connection
     uint32_t short_send;   // the socket takes less than it could
+    // File ops: each takes up to so long, now and then up to so much longer; which is when others overtake it.
+    uint64_t file_ns;
+    uint64_t file_spike_ns;
+    uint32_t file_spike;  // permille
+    uint32_t write_error; // -EIO
+    uint32_t sync_error;
+    uint32_t short_write;
 };
 
 struct sim_reactor;
@@ -53,7 +61,8 @@ struct world {
     uint64_t now_ns;
     int64_t wall_start_ms;
     struct net net;
-    struct prng prng; // of the backend's choices
+    struct prng prng;      // of the backend's choices
+    struct sim_disk *disk; // NULL: the world has no files
     struct world_knobs knobs;
     bool calm; // faults are over
     enum world_bug bug;

@@ -234,7 +234,7 @@ static void an_encoding_is_what_redis_would_show(void)
 static void a_big_argument_gives_its_pages_away(void)
 {
     runner_start(&r);
-    struct blob *b = blob_new(&r.pages.memory);
+    struct blob *b = blob_new(store_blobs(r.store));
     size_t len = 100000;
     while (b->len < len) {
         size_t room = blob_reserve(b, len - b->len);

@@ -8,7 +8,10 @@
 
 static struct blob *blob_with(char c, size_t len)
 {
-    struct blob *b = blob_new(memory_system(-1, MEMORY_HUGE_OFF));
+    struct blobs *home = blobs_new(memory_system(-1, MEMORY_HUGE_OFF));
+    check(home != NULL);
+    struct blob *b = blob_new(home);
+    blobs_close(home); // goes with the blob
     check(b != NULL && blob_set_len(b, len));
     memset(b->data, c, len);
     return b;

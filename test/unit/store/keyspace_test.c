@@ -79,15 +79,16 @@ static void out_of_memory_changes_nothing(void)
     }
 }
 
-// Every call for pages in a short history fails once, each in a run of its own.
+// Every call for pages in a short history fails once, each in a run of its own; with a range for large values, and with a mapping
+// for each of them.
 static void any_one_failure_changes_nothing_else(void)
 {
     static struct model m;
     static const enum store_policy POLICIES[] = { STORE_NOEVICTION, STORE_ALLKEYS_S3FIFO };
-    for (int p = 0; p < 2; p++) {
+    for (int p = 0; p < 4; p++) {
         struct store_options o = PLAIN;
-        o.policy = POLICIES[p];
-        o.memory_max = p == 0 ? 0 : 400000;
+        o.policy = POLICIES[p % 2];
+        o.memory_max = p % 2 == 0 ? 0 : 400000;
         bool failed = true;
         int64_t at = 0;
         for (; failed && at < 2000 && test_failures == 0; at++) {
@@ -95,6 +96,7 @@ static void any_one_failure_changes_nothing_else(void)
             m.may_fail = true;
             m.evicts = o.memory_max != 0;
             m.keys = 600;
+            m.pages.range_max = p < 2 ? SIZE_MAX : RUNS_STEP * RUNS_PAGE - 1;
             m.pages.fail_in = at;
             for (int i = 0; i < 6000; i++)
                 model_step(&m);
@@ -104,7 +106,7 @@ static void any_one_failure_changes_nothing_else(void)
             model_stop(&m);
         }
         check_equal(failed, false);
-        check(at > 20);
+        check(at > (p < 2 ? 2 : 20));
     }
 }
 

@@ -213,7 +213,7 @@ static inline void model_do_set(struct model *m, uint32_t id)
         if (e != NULL && value.len > 0)
             memcpy(entry_value_bytes(e), value.data, value.len);
     } else if (how == 1 && next.len >= BLOB_MIN / 2) {
-        struct blob *b = blob_new(&m->pages.memory);
+        struct blob *b = blob_new(store_blobs(m->store));
         size_t room;
         while (b->len < value.len && (room = blob_reserve(b, value.len - b->len)) > 0) {
             memcpy(b->data + b->len, value.data + b->len, room);

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/shard/glance.h"
+
+#include "engine/shard/run.h"
+
+void glance_gather(struct conn *c, struct slice in, struct frames *f)
+{
+    struct worker *w = c->worker;
+    const struct route route = w->route;
+    const struct command *get = w->native_commands[FCNP_GET];
+    struct native_memo memo = f->memo;
+    struct slice *argv = w->args + f->args;
+    uint32_t count = f->count, asked = f->asked, only = c->only_shard;
+    const uint8_t *at = in.data + f->offset, *end = in.data + in.len;
+    struct fcnp_hot hot;
+    if (unlikely(route.mode != ROUTE_FULL_KEY))
+        return;
+    for (; count < BATCH_REQUESTS && fcnp_hot_get(slice_of(at, (size_t)(end - at)), &hot); count++) {
+        uint64_t hash = likely(hot.flags != 0) ? hot.key_hash : hash_route(hot.key);
+        uint32_t shard = route_shard_of_hash(&route, hash);
+        if (likely(hot.flags == FCNP_FLAGS)) {
+            if (unlikely(hot.route_shard != shard || hot.key_tag != hash >> 56 || (only != shard && only != NO_SHARD)))
+                break;
+        } else if (unlikely(only != NO_SHARD)) {
+            break;
+        }
+        if (unlikely(shard != memo.shard))
+            native_remember(c, &memo, shard);
+        if (unlikely(memo.keyspace == NULL))
+            break;
+        at += hot.len;
+        struct item *item = &w->items[count];
+        argv[0] = slice_of("GET", 3);
+        argv[1] = hot.key;
+        *item = (struct item){
+            .request = { .argc = 2, .argv = argv },
+            .command = get,
+            .keyspace = memo.keyspace,
+            .hash = keyspace_hash_here(memo.keyspace, hot.key, hash),
+            .claim = hash,
+            .shard = shard,
+            .worker = memo.worker,
+            .end = (uint32_t)(at - in.data),
+            .hot = hot.flags != 0 ? HOT_CLAIM : HOT_GET,
+        };
+        argv += 2;
+        keyspace_prefetch_here(memo.keyspace, item->hash);
+        if (count >= PREFETCH_LAG + asked)
+            run_prefetch(w->items, asked++);
+    }
+    f->memo = memo;
+    f->args = (uint32_t)(argv - w->args);
+    f->count = count;
+    f->asked = asked;
+    f->offset = (size_t)(at - in.data);
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of the world's reactors share (world.c: sockets and turns; files.c: file ops).
+#pragma once
+
+#include "test/sim/world.h"
+
+#define COMPLETIONS_MAX 4096
+#define FILE_OPS_MAX    256
+
+struct file_op {
+    struct op *op;
+    uint64_t due_ns;
+    bool waits; // for the one before it in the array, whose chain it is in
+};
+
+struct sim_reactor {
+    struct reactor reactor; // first: what the product sees
+    struct world *world;
+    uint32_t id;
+    bool sleeping;
+    uint64_t sleep_until_ns;
+    uint64_t wake_ns; // NEVER: nobody woke it
+    struct completion items[COMPLETIONS_MAX];
+    uint32_t count;
+    uint8_t **buffers; // by number; NULL: free
+    uint32_t buffers_out;
+    struct file_op files[FILE_OPS_MAX]; // in the order of submission
+    uint32_t file_count;
+};
+
+bool world_happens(struct world *w, uint32_t permille);
+struct completion *world_complete(struct sim_reactor *s, struct op *op, int32_t result, uint16_t flags);
+
+// ---- files.c
+
+void files_start(struct sim_reactor *s, struct op *op, bool linked);
+void files_cancel(struct sim_reactor *s, struct op *cancel);
+// Ends what is due, in an order of the world's choice.
+void files_progress(struct sim_reactor *s);
+// When the next one is; NEVER: there is none.
+uint64_t files_next_ns(const struct sim_reactor *s);
