@@ -352,6 +352,7 @@ static cold bool find_buffers(struct epoll *e)
     e->reactor.stats.buffers_empty++;
     uint32_t first = e->pool.active;
     uint32_t more = pool_grow(&e->pool);
+    e->reactor.stats.buffer_bytes += (uint64_t)more * e->pool.buffer_size;
     for (uint32_t i = 0; i < more; i++)
         pool_put(&e->pool, (uint16_t)(first + i));
     return more > 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Areas are anonymous private mappings. An area of HUGE_PAGE bytes or more is aligned to a huge page when huge pages are on,
-// so that the kernel can use them; smaller ones would only waste them.
+// Areas are anonymous private mappings. Those aligned to a huge page may be made of them: what is touched here and there only would
+// waste them.
 //
 // Failure modes: no reserved huge pages left -> transparent ones; no room to grow in place -> mremap moves the area (page tables
 // only, nothing is copied); binding to a node fails -> pages come from wherever, which is slower, not wrong.
@@ -17,7 +17,7 @@
 #include "reactor/sanitize.h"
 
 #define PAGE      ((size_t)4096)
-#define HUGE_PAGE ((size_t)2 << 20)
+#define HUGE_PAGE MEMORY_HUGE
 #define NODES_MAX 64
 
 struct system_memory {
@@ -80,11 +80,11 @@ static void *system_reserve(struct memory *memory, size_t size, size_t align)
     assert(is_power_of_two(align) && align >= PAGE);
     size = round_up(size, PAGE);
     void *area = NULL;
-    if (m->huge == MEMORY_HUGE_TLB && size > 0)
+    if (m->huge == MEMORY_HUGE_TLB && size > 0 && align >= HUGE_PAGE)
         area = map_reserved_huge(size, align);
     if (area == NULL) {
-        bool huge = wants_huge(m, size);
-        area = map_aligned(size, huge && align < HUGE_PAGE ? HUGE_PAGE : align, 0);
+        bool huge = wants_huge(m, size) && align >= HUGE_PAGE;
+        area = map_aligned(size, align, 0);
         if (area == NULL)
             return NULL;
         if (huge)
@@ -146,7 +146,8 @@ static void sources_init(void)
                             .resize = system_resize,
                             .discard = system_discard,
                             .release = system_release,
-                            .prepare = system_prepare },
+                            .prepare = system_prepare,
+                            .huge = huge != MEMORY_HUGE_OFF },
                 .node = node,
                 .huge = (enum memory_hugepages)huge,
             };

@@ -110,6 +110,7 @@ struct reactor_stats {
     uint64_t wakes_sent;
     uint64_t busy_ns; // time outside of waiting
     uint64_t longest_turn_ns;
+    uint64_t buffer_bytes; // of receive buffers that joined since the start
 };
 
 // What reactor/ticks.h reads: the turn's clock (the simulation), the monotonic clock, or the processor's counter.

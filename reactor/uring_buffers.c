@@ -93,6 +93,7 @@ void uring_out_of_buffers(struct uring *u)
     u->reactor.stats.buffers_empty++;
     uint32_t first = u->pool.active;
     uint32_t more = pool_grow(&u->pool);
+    u->reactor.stats.buffer_bytes += (uint64_t)more * u->pool.buffer_size;
     for (uint32_t i = first; i < first + more; i++) {
         if (u->buffers != NULL) {
             sanitize_hide(pool_address(&u->pool, (uint16_t)i), u->pool.buffer_size);

@@ -443,6 +443,9 @@ static bool serve(struct program *p, int signal_fd)
     start_threads(p);
     pthread_barrier_wait(&p->gate);
     bool ready = check_cores(p) && open_listeners(p);
+    struct process_usage usage;
+    host_usage(&usage);
+    atomic_store(&p->server.resident_at_start, usage.resident);
     atomic_store(&p->go, ready);
     pthread_barrier_wait(&p->gate);
     if (ready) {

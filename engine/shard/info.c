@@ -64,6 +64,12 @@ static uint64_t used_memory(const struct info *i)
     return i->t.memory_used + i->t.client_memory;
 }
 
+// What should be resident.
+static uint64_t memory_accounted(const struct info *i)
+{
+    return i->server->resident_at_start + i->t.memory_reserved + i->t.memory_buffers + i->t.client_memory;
+}
+
 static void memory_ratio(struct info *i)
 {
     uint64_t used = used_memory(i);

@@ -92,6 +92,7 @@ static struct mesh_block *block_new(struct mesh *m, enum mesh_kind kind, size_t 
         if (cap > UINT32_MAX || (b = malloc(sizeof *b + cap)) == NULL)
             return NULL;
         b->cap = (uint32_t)cap;
+        m->bytes += sizeof *b + cap;
     }
     b->next = NULL;
     b->kind = kind;
@@ -108,6 +109,7 @@ void mesh_block_release(struct mesh *m, struct mesh_block *b)
     if (--b->refs > 0)
         return;
     if (b->cap != MESH_BLOCK_SIZE || m->pool_count >= POOL_MAX) {
+        m->bytes -= sizeof *b + b->cap;
         free(b);
         return;
     }

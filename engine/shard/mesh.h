@@ -114,6 +114,7 @@ struct mesh {
     struct mesh_peer *peers; // [count]; the own one is unused
     struct mesh_block *pool;
     uint32_t pool_count;
+    uint64_t bytes; // of blocks made less those freed here, modulo 2^64: the sum over all workers is what there is
     _Alignas(64) _Atomic uint64_t inbox[MESH_WORKERS_MAX / 64]; // bit s: worker s has pushed something
 };
 

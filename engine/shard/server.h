@@ -55,6 +55,7 @@ struct server {
     struct options options;     // as of start; each worker has a copy that CONFIG SET changes (worker.h)
     _Atomic uint32_t connected; // client connections, against maxclients
     _Atomic int stop;           // enum server_stop
+    _Atomic uint64_t resident_at_start;
     struct txn_order order;
     const struct server_host *host; // never NULL
     struct command_log logs[LOG_KINDS];

@@ -263,7 +263,10 @@ bool worker_turn(struct worker *w)
     w->now_ms = w->reactor->wall_ms;
     // What was sent last turn may still be looked at while this turn's completions are walked; the arena before it is free.
     w->arena ^= 1;
-    w->arenas[w->arena].used = 0;
+    struct arena_turn *arena = &w->arenas[w->arena];
+    if (unlikely(arena->used > arena->used_most))
+        arena->used_most = arena->used;
+    arena->used = 0;
     note_turn(w);
     watch_turn(w);
     on_completions(w, done, count);

@@ -205,6 +205,9 @@ void worker_refresh_stats(struct worker *w)
     s->memory_blobs = m.blobs;
     s->memory_deadlines = m.deadlines;
     s->memory_free_slots = m.free_slots;
+    s->memory_buffers = w->mesh.bytes + w->reactor->stats.buffer_bytes;
+    for (int i = 0; i < 2; i++)
+        s->memory_buffers += round_up(w->arenas[i].used_most, 4096);
     worker_refresh_databases(w);
 }
 

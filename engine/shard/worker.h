@@ -48,6 +48,7 @@ struct worker_stats {
     uint64_t keyspace_hits, keyspace_misses, expired, evicted, memory_used, memory_reserved;
     uint64_t sends_short;                                                                     // that the socket did not take at once
     uint64_t memory_entries, memory_index, memory_blobs, memory_deadlines, memory_free_slots; // as store_memory()
+    uint64_t memory_buffers; // pages of the turns' arenas, blocks between workers, receive buffers beyond the first
 };
 
 // Counts per command, by its position in the table.
@@ -156,6 +157,7 @@ static_assert(sizeof(struct item) == 64, "a line each");
 struct arena_turn {
     uint8_t *memory;
     size_t used;
+    size_t used_most;
 };
 #define TURN_ARENA_SIZE (1024 * 1024)
 

@@ -84,6 +84,13 @@ static void mark_taken(struct arena *a, uint32_t run, uint8_t order)
     a->taken_count += count;
 }
 
+static void mark_touched(struct arena *a, uint32_t extent)
+{
+    for (uint32_t g = extent; g < extent + ARENA_EXTENT_GRANULES; g++)
+        a->pages[g].touched = 1;
+    a->touched_count += ARENA_EXTENT_GRANULES;
+}
+
 // Asks for the extents that come next.
 static void prepare(struct arena *a)
 {
@@ -111,6 +118,8 @@ static uint32_t find_free(struct arena *a, uint8_t order)
         return ARENA_NONE;
     uint32_t run = a->frontier;
     a->frontier += ARENA_EXTENT_GRANULES;
+    if (a->memory->huge || a->prepared >= a->frontier) // all of it comes with its first byte, or is there
+        mark_touched(a, run);
     free_push(a, run, ARENA_ORDER_MAX);
     prepare(a);
     return run;

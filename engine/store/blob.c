@@ -83,7 +83,7 @@ static uint8_t *pages_take(struct blobs *p, size_t cap, size_t hope, bool *mappe
         if (run != NULL)
             return run;
     }
-    uint8_t *pages = p->memory->reserve(p->memory, cap, RUNS_PAGE);
+    uint8_t *pages = p->memory->reserve(p->memory, cap, memory_align(cap));
     if (pages == NULL)
         return NULL;
     *mapped = true;

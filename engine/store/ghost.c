@@ -80,7 +80,7 @@ static void resize(struct ghost *g, uint64_t lines)
     struct ghost_table t = { .count = lines < LINES_MIN ? LINES_MIN : lines };
     if (t.count == g->now.count || t.count >> 32 != 0)
         return;
-    t.lines = g->memory->reserve(g->memory, table_size(&t), PAGE);
+    t.lines = g->memory->reserve(g->memory, table_size(&t), memory_align(table_size(&t)));
     if (t.lines == NULL)
         return;
     g->old = g->now;

@@ -117,7 +117,7 @@ static struct directory *directory_new(struct index_world *w, uint32_t depth)
     } else {
         struct memory *m = w->slabs.arena.memory;
         size = round_up(size, 4096);
-        d = m->reserve(m, size, 4096);
+        d = m->reserve(m, size, memory_align(size));
         if (d == NULL)
             return NULL;
         w->directory_bytes += size;

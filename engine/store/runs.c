@@ -193,6 +193,10 @@ static bool move_frontier(struct runs *r, uint32_t pages)
         return false;
     uint32_t run = r->frontier;
     r->frontier += step;
+    if (r->memory->huge || r->prepared >= r->frontier) { // all of it comes with its first byte, or is there
+        memset(&r->touched[run / 64], 0xff, step / 8);
+        r->touched_count += step;
+    }
     run_free(r, run, step);
     prepare(r);
     return true;

@@ -154,6 +154,7 @@ static void also_when_memory_runs_out(void)
     struct store_options o = { .workers = 1, .databases = 1 };
     check_equal(model_start(&m, 7, &o), 0);
     m.may_fail = true;
+    m.pages.range_max = MEMORY_HUGE - 1; // each large value is a mapping: many calls that may fail
     for (uint32_t round = 0; round < 10; round++) {
         m.pages.fail_in = -1;
         for (uint32_t i = 0; i < 2000; i++)
