@@ -67,10 +67,12 @@ struct log_options {
 // Counters for INFO: written by the role, read by anybody (relaxed).
 struct log_stats {
     _Atomic uint64_t lsn, durable_lsn;
-    _Atomic uint64_t frames, flushes, batches, bytes, payload_bytes;
+    _Atomic uint64_t frames;  // written
+    _Atomic uint64_t flushes; // syncs, and frames that are written and synced in one
+    _Atomic uint64_t batches, bytes, payload_bytes;
     _Atomic uint64_t segments;                   // begun since start
     _Atomic uint64_t segments_ready;             // waiting to be begun
-    _Atomic uint64_t sync_ns_total, sync_ns_max; // from submission to completion
+    _Atomic uint64_t sync_ns_total, sync_ns_max; // of flushes, from submission to completion
     _Atomic uint64_t oldest_ns;                  // when the oldest batch that is not durable was built; 0: all are
     _Atomic uint64_t pending_bytes;              // taken and not durable
     _Atomic int error;                           // -errno that poisoned it, or of the segment that could not be made; 0 = none
@@ -91,8 +93,11 @@ void log_step(struct log *l);
 uint64_t log_next_ns(const struct log *l);
 // Ports that were told something since the last call, as a bit each: the host wakes their workers.
 uint64_t log_told(struct log *l, uint32_t word);
-// Is there anything in the ports? For the host's reactor->pending.
+// Has something come that log_step should look at before its time? For the host's reactor->pending.
 bool log_has_work(const struct log *l);
+// Any thread, behind log_port_send of a batch (its `sync`): must the host be woken? Not while it looks by itself soon enough: when the
+// flush under way returns, or when a frame has waited as long as frames may. (A fence and a relaxed load.)
+bool log_wants_wake(const struct log *l, bool sync);
 
 // Any thread: takes effect with the next step.
 void log_set_sync(struct log *l, enum log_sync sync);
@@ -102,12 +107,17 @@ uint32_t log_state(const struct log *l); // enum log_state; any thread
 // ---- with the keeper: lists without locks (both ends may be different threads)
 void log_segment_give(struct log *l, struct log_segment *s); // ready: to be begun in the order of ids
 struct log_segment *log_segment_take(struct log *l);         // full ones, oldest first, all their frames durable; or NULL
-// The keeper could not make one: -ENOSPC and the like; 0: it can again. Not poison: LOG_FULL once the ready ones are used up.
+// The keeper could not make one: -ENOSPC and the like; 0: it can again. Not poison: LOG_FULL once the ready ones are used up and the last
+// one is half full. Without trouble a log that waits for a segment just waits.
 void log_segment_trouble(struct log *l, int error);
 // From where on the role wants another (segments that are ready and not begun): 2.
 uint32_t log_segments_ready(const struct log *l);
 
-// Stops: what was sent is written and synced, then a clean-stop frame. log_stopped: it is done (or poisoned).
+// Any thread: stops. What was sent is written and synced, then a clean-stop frame (none where this log has written nothing). Nothing is
+// sent from now on. log_stopped: it is done, or poisoned, or nothing can be done for want of a segment; log_stopped_clean: all that was
+// sent is durable. From then on log_segment_take gives all other segments back too: the one in use, and those never begun (their first_lsn
+// is 0).
 void log_stop(struct log *l);
 bool log_stopped(const struct log *l);
+bool log_stopped_clean(const struct log *l);
 bool log_idle(const struct log *l);

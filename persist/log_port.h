@@ -27,6 +27,13 @@ enum log_state {
 struct log_marker {
     uint64_t txn;   // its name; unique among those under way
     uint32_t parts; // markers of that name there will be, over all workers
+
+    // The role's, from when it took the batch.
+    uint32_t seen;            // of the first: markers that have come
+    struct log_batch *batch;  // that it is in
+    struct log_marker *first; // of the same transaction
+    struct log_marker *peer;  // the next of the same transaction
+    struct log_marker *chain; // of the first: of the next transaction in the table's row
 };
 
 // One worker's turn. The worker fills it, the role reads it.
@@ -40,6 +47,7 @@ struct log_batch {
     struct log_marker *markers;
     bool sync; // somebody waits for it to be durable
     struct buf data;
+    uint32_t port; // the role's
 };
 
 struct log_port {
@@ -51,8 +59,10 @@ struct log_port {
     _Alignas(64) _Atomic uint64_t written; // positions
     _Atomic uint64_t durable;
     _Atomic uint64_t taken_bytes; // of batches that are in frames: what was sent and is not taken counts against the buffer's limit
-    _Atomic uint64_t room;        // bytes that this worker may have under way and be sure that there is a segment for them
-    _Atomic uint32_t state;       // enum log_state
+    // Bytes that this worker may have under way (sent and not taken) and be sure that there is a segment for them: without limit but
+    // while no new segments can be made.
+    _Atomic uint64_t room;
+    _Atomic uint32_t state; // enum log_state
 };
 
 void log_port_init(struct log_port *p);
@@ -83,9 +93,13 @@ static inline struct log_batch *log_port_pull(_Atomic(struct log_batch *) *list)
     return oldest;
 }
 
+// Then wake the host, if log_wants_wake (log.h) says so.
 static inline void log_port_send(struct log_port *p, struct log_batch *b)
 {
+    bool sync = b->sync;
     log_port_push(&p->in, b);
+    if (sync)
+        atomic_store_explicit(&p->wants_sync, true, memory_order_release);
 }
 
 // A batch to be filled again: empty, with its memory; NULL: none has come back.
