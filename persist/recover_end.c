@@ -15,7 +15,8 @@
 //   segment missing       | R8 foreign        | R8 foreign        | R8 foreign        | R8 foreign
 //
 // "Behind" is the rest of this segment and all later ones of the line, those without a valid header too. A segment's header is no witness:
-// it may have been written while the frames before it were under way. Unreadable is never an end, for an acknowledged frame may lie there;
+// it may have been written while the frames before it were under way. Unreadable (blocks, or a later segment of which no header can be
+// read, so that none of its frames can be known) is never an end, for an acknowledged frame may lie there;
 // a missing file neither, for files are made before they are used. Below the snapshot's LSN nothing is missed.
 #include <inttypes.h>
 
@@ -57,15 +58,18 @@ struct beyond {
     uint64_t first_lsn, last_lsn;
     struct walk first; // where the first one lies
     bool here;         // in the segment where the log ends
+    uint64_t hidden;   // id of a segment whose headers cannot be read; 0: none
     uint32_t shard_count, shards[LOST_SHARDS_MAX];
     uint64_t seen[SHARDS_MAX / 64];
 };
 
-static bool readable(struct recover *r, uint32_t segment)
+static bool readable(struct recover *r, struct beyond *b, uint32_t segment)
 {
     const struct segment_file *s = &r->segments[segment];
-    if (s->dead || s->state == SEGMENT_AHEAD || s->state == SEGMENT_OTHER)
+    if (s->dead || (s->state != SEGMENT_BEGUN && s->state != SEGMENT_BAD))
         return false;
+    if (s->state == SEGMENT_BAD && s->unreadable)
+        b->hidden = s->id;
     if (recover_enter(r, segment) == 0)
         return true;
     recover_warn(r, "%s cannot be opened again", segment_text(s->id).text);
@@ -73,11 +77,11 @@ static bool readable(struct recover *r, uint32_t segment)
 }
 
 // The next frame that verifies and is later than the last good one; *w: behind it.
-static bool walk_next(struct recover *r, struct walk *w, struct walk *found, struct frame_head *h, const uint8_t **frame)
+static bool walk_next(struct recover *r, struct beyond *b, struct walk *w, struct walk *found, struct frame_head *h, const uint8_t **frame)
 {
     for (; w->segment < r->segment_count; w->segment++, w->offset = BLOCK_SIZE) {
         const struct segment_file *s = &r->segments[w->segment];
-        if (!readable(r, w->segment))
+        if (!readable(r, b, w->segment))
             continue;
         while (w->offset < recover_limit(r, w->segment)) {
             *found = *w;
@@ -118,7 +122,7 @@ static void look_behind(struct recover *r, struct beyond *b)
     memset(b, 0, sizeof *b);
     b->witness = r->witness_known ? r->witness : r->manifest.witness;
     memcpy(b->witness_file, manifest_name(r->manifest.generation), sizeof "MANIFEST.a");
-    while (walk_next(r, &w, &found, &h, &frame)) {
+    while (walk_next(r, b, &w, &found, &h, &frame)) {
         if (b->frames++ == 0) {
             b->first = found;
             b->first_lsn = h.lsn;
@@ -143,15 +147,15 @@ static void shards_text(const struct beyond *b, char *text, size_t size)
 {
     size_t used = 0;
     text[0] = '\0';
-    for (uint32_t i = 0; i < b->shard_count && used < size; i++)
+    for (uint32_t i = 0; i < b->shard_count; i++)
         used += (size_t)snprintf(text + used, size - used, "%s%" PRIu32, i == 0 ? "; shards " : ", ", b->shards[i]);
-    if (b->shard_count == LOST_SHARDS_MAX && used < size)
+    if (b->shard_count == LOST_SHARDS_MAX)
         snprintf(text + used, size - used, " and perhaps others");
 }
 
 static void refuse(struct recover *r, const struct beyond *b, const struct judgement *j, enum hole hole, uint64_t missing)
 {
-    char shards[160];
+    char shards[32 + LOST_SHARDS_MAX * 8];
     uint64_t to = b->witness > r->unit_lsn ? b->witness : r->unit_lsn + 1;
     if (b->frames > 0 && b->first_lsn > r->unit_lsn + 1 && b->first_lsn - 1 < to)
         to = b->first_lsn - 1;
@@ -183,7 +187,7 @@ static void end_of_log(struct recover *r, const struct judgement *j, enum hole h
         recover_conclude(r, RECOVER_ROT, "R3", "some of the log is lost: see above. What was saved ends with LSN %" PRIu64, r->unit_lsn);
         return;
     }
-    if (verdict == RECOVER_CUT && r->at < r->segment_count)
+    if (verdict == RECOVER_CUT)
         recover_conclude(r, verdict, j->rule, "the log was cut behind LSN %" PRIu64 ", %s at %" PRIu64 ": %s", r->unit_lsn, r->report.file,
                          r->report.offset, half_chain ? "the rest of a chain is missing" : SEEN[hole]);
     else
@@ -200,10 +204,12 @@ static void resume(struct recover *r, const struct beyond *b)
     const uint8_t *frame;
     r->at = b->first.segment;
     r->offset = b->first.offset;
-    if (recover_enter(r, r->at) == 0 && recover_frame(r, r->at, r->offset, &h, &frame) == HOLE_NONE)
+    int rc = recover_enter(r, r->at);
+    if (rc == 0 && recover_frame(r, r->at, r->offset, &h, &frame) == HOLE_NONE)
         recover_resume(r, &h);
     else
-        recover_conclude(r, RECOVER_IO, "R5", "%s cannot be read again", segment_text(r->segments[r->at].id).text);
+        recover_conclude(r, RECOVER_IO, "R5", "%s cannot be read again. Look at the disk, then start again",
+                         segment_text(r->segments[r->at].id).text);
 }
 
 static void salvage(struct recover *r, const struct beyond *b, enum hole hole)
@@ -235,11 +241,16 @@ void recover_hole(struct recover *r, enum hole hole, uint64_t missing)
         r->unit_crc = 0;
         r->unit_segment = 0;
         r->in_chain = false;
+        hole = HOLE_NOTHING;
     }
     bool witnessed = b.witness > r->unit_lsn;
     if (hole == HOLE_NOTHING && witnessed && b.frames > 0 && r->segments[b.first.segment].state == SEGMENT_BAD) {
         hole = HOLE_HEADERS;
         missing = r->segments[b.first.segment].id;
+    }
+    if (!witnessed && b.hidden != 0) {
+        hole = HOLE_UNREADABLE;
+        missing = b.hidden;
     }
     const struct judgement *j = &TABLE[hole][witnessed][b.frames > 0];
     bool after_stop = r->stopped && b.here;

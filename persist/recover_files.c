@@ -49,8 +49,7 @@ static int by_id(const void *a, const void *b)
 uint32_t recover_find(const struct recover *r, uint64_t id)
 {
     struct segment_file key = { .id = id };
-    const struct segment_file *found =
-        r->segment_count == 0 ? NULL : bsearch(&key, r->segments, r->segment_count, sizeof *r->segments, by_id);
+    const struct segment_file *found = bsearch(&key, r->segments, r->segment_count, sizeof *r->segments, by_id);
     return found == NULL ? r->segment_count : (uint32_t)(found - r->segments);
 }
 
@@ -58,10 +57,9 @@ uint32_t recover_find(const struct recover *r, uint64_t id)
 
 int recover_block(struct recover *r, int fd, uint64_t offset, uint8_t *block)
 {
-    uint64_t start = offset / r->disk->align * r->disk->align;
-    int rc = r->disk->ops->read(r->disk, fd, r->window.memory, r->disk->align, start);
+    int rc = r->disk->ops->read(r->disk, fd, r->window.memory, BLOCK_SIZE, offset);
     if (rc == 0)
-        memcpy(block, r->window.memory + (offset - start), BLOCK_SIZE);
+        memcpy(block, r->window.memory, BLOCK_SIZE);
     return rc;
 }
 
@@ -70,7 +68,7 @@ static int manifest_copy(struct recover *r, const char *name, uint8_t *block)
 {
     uint64_t size;
     memset(block, 0, BLOCK_SIZE);
-    int fd = r->disk->ops->open(r->disk, name, DISK_READ, &size);
+    int fd = r->disk->ops->open(r->disk, name, recover_open_flags(r->disk), &size);
     if (fd == -ENOENT)
         return fd;
     if (fd < 0) {
@@ -135,20 +133,27 @@ static void read_manifest(struct recover *r)
 
 // ---- headers
 
-// Whose header tells more: one that was begun over one that was not, this segment's over another's.
-static void take_header(struct recover *r, struct segment_file *s, const struct segment_header *h, bool first)
+static enum segment_state state_of(const struct segment_file *s, const struct segment_header *h)
 {
-    if (!first && s->state == SEGMENT_BEGUN && h->id == s->id && h->first_lsn != 0 &&
-        (h->epoch != s->header.epoch || h->first_lsn != s->header.first_lsn || h->previous_id != s->header.previous_id ||
-         h->previous_lsn != s->header.previous_lsn || h->previous_crc != s->header.previous_crc || h->size != s->header.size)) {
+    return h->id != s->id ? SEGMENT_OTHER : h->first_lsn == 0 ? SEGMENT_AHEAD : SEGMENT_BEGUN;
+}
+
+// Both headers are valid. They say the same, or one of them is older: begun counts over made ahead, and that over another segment's.
+static void take_second(struct recover *r, struct segment_file *s, const struct segment_header *h)
+{
+    enum segment_state state = state_of(s, h);
+    uint8_t one[BLOCK_SIZE], other[BLOCK_SIZE];
+    segment_encode(&s->header, one);
+    segment_encode(h, other);
+    if (memcmp(one, other, BLOCK_SIZE) == 0)
+        return;
+    if (state == SEGMENT_BEGUN && s->state == SEGMENT_BEGUN) {
         s->state = SEGMENT_BAD;
         s->why = "its headers contradict each other";
         return;
     }
-    enum segment_state state = h->id != s->id ? SEGMENT_OTHER : h->first_lsn == 0 ? SEGMENT_AHEAD : SEGMENT_BEGUN;
-    if (!first && state != s->state)
-        recover_warn(r, "%s: one header is older than the other one", segment_text(s->id).text);
-    if (!first && state >= s->state)
+    recover_warn(r, "%s: one header is older than the other one", segment_text(s->id).text);
+    if (state >= s->state)
         return;
     s->state = state;
     s->header = *h;
@@ -169,23 +174,40 @@ static uint32_t second_places(const struct recover *r, const struct segment_file
     return count;
 }
 
-static void read_headers(struct recover *r, struct segment_file *s, int fd)
+// Reads a header that belongs to a segment of this size (0: any): true: it is valid, and *h.
+static bool header_at(struct recover *r, struct segment_file *s, int fd, uint64_t offset, uint64_t size, struct segment_header *h,
+                      const char **why)
 {
     uint8_t block[BLOCK_SIZE];
+    int rc = recover_block(r, fd, offset, block);
+    *why = "it cannot be read";
+    s->unreadable |= rc != 0 && rc != -ENODATA; // that is a file which ends before
+    if (rc != 0 || segment_decode(h, block, why) != 0)
+        return false;
+    *why = "it says another size";
+    return size == 0 || h->size == size;
+}
+
+static void read_headers(struct recover *r, struct segment_file *s, int fd)
+{
     struct segment_header h;
     uint64_t places[2];
-    const char *why = "it cannot be read";
-    bool first = recover_block(r, fd, 0, block) == 0 && segment_decode(&h, block, &why) == 0, second = false;
-    s->why = why;
+    const char *why = s->why;
+    bool first = header_at(r, s, fd, 0, 0, &s->header, &s->why), second = false;
     if (first)
-        take_header(r, s, &h, true);
+        s->state = state_of(s, &s->header);
     uint32_t count = second_places(r, s, first, places);
-    for (uint32_t i = 0; i < count && !second; i++) {
-        second = recover_block(r, fd, places[i], block) == 0 && segment_decode(&h, block, &why) == 0 && h.size == places[i] + BLOCK_SIZE;
-        if (second)
-            take_header(r, s, &h, !first);
+    for (uint32_t i = 0; i < count && !second; i++)
+        second = header_at(r, s, fd, places[i], places[i] + BLOCK_SIZE, &h, &why);
+    if (first && second) {
+        take_second(r, s, &h);
+        return;
     }
-    if (first != second)
+    if (second) {
+        s->state = state_of(s, &h);
+        s->header = h;
+    }
+    if (first || second)
         recover_warn(r, "R6: %s: one of its two headers is bad (%s); the other one counts", segment_text(s->id).text, first ? why : s->why);
 }
 
@@ -238,7 +260,7 @@ static int look_at_segment(struct recover *r, uint32_t i)
 {
     struct segment_file *s = &r->segments[i];
     s->state = SEGMENT_BAD;
-    int fd = r->disk->ops->open(r->disk, segment_text(s->id).text, DISK_READ, &s->size);
+    int fd = r->disk->ops->open(r->disk, segment_text(s->id).text, recover_open_flags(r->disk), &s->size);
     if (fd < 0)
         return open_refused(r, i, fd);
     int rc = r->disk->ops->sync(r->disk, fd);
@@ -253,7 +275,7 @@ int recover_enter(struct recover *r, uint32_t segment)
     uint64_t size;
     if (r->on == segment)
         return 0;
-    int fd = r->disk->ops->open(r->disk, segment_text(r->segments[segment].id).text, DISK_READ, &size);
+    int fd = r->disk->ops->open(r->disk, segment_text(r->segments[segment].id).text, recover_open_flags(r->disk), &size);
     if (fd < 0)
         return fd;
     window_open(&r->window, fd, size);

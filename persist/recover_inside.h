@@ -12,6 +12,12 @@
 #include "persist/recover.h"
 #include "persist/snapshot.h"
 
+// Devices whose blocks are larger than ours get buffered files (keeper.h, too).
+static inline int recover_open_flags(const struct disk *d)
+{
+    return DISK_READ | (d->align > BLOCK_SIZE ? DISK_BUFFERED : 0);
+}
+
 // ---- window
 
 #define WINDOW_BYTES (4u * 1024 * 1024) // of a read; a file that is smaller is read at once
@@ -56,6 +62,7 @@ struct segment_file {
     uint64_t bound;     // LSN
     uint32_t bound_crc; // of that frame
     const char *why;    // BAD
+    bool unreadable;    // BAD, and the disk did not give a header's block
     struct segment_header header;
 };
 

@@ -257,7 +257,7 @@ void recover_resume(struct recover *r, const struct frame_head *h)
     r->lsn = h->lsn - 1;
     r->crc_known = false;
     r->in_chain = r->stopped = false;
-    r->skip_chain = place == FRAME_MIDDLE || place == FRAME_LAST;
+    r->skip_chain = (place & (FRAME_MIDDLE | FRAME_LAST)) != 0;
 }
 
 // ---- along the line
@@ -307,7 +307,7 @@ static enum hole gap_behind(const struct recover *r, uint64_t *missing)
             continue;
         *missing = s->header.previous_id;
         uint32_t previous = recover_find(r, *missing);
-        if (previous <= r->at || previous >= i)
+        if (previous == r->segment_count)
             return HOLE_MISSING;
         return r->segments[previous].state == SEGMENT_BAD ? HOLE_HEADERS : HOLE_AHEAD;
     }

@@ -19,17 +19,17 @@ static struct snapshot_text snapshot_text(const struct recover *r, uint32_t file
 }
 
 // Objection to a file's header and trailer, or NULL. Its watermarks are noted; `seen`: a bit for each shard that had one.
-static const char *take_totals(struct recover *r, const struct snapshot_totals *t, uint32_t file, uint64_t *seen, uint64_t *entries)
+static const char *take_totals(struct recover *r, const struct snapshot_totals *t, uint64_t *seen, uint64_t *entries)
 {
     const struct snapshot_set *set = &r->manifest.sets[r->set];
-    if (t->id.set != set->id || t->id.file != file || t->id.files != set->files || !uuid_equal(&t->id.history, &r->history))
-        return "it belongs to another set";
+    if (t->id.files != set->files || !uuid_equal(&t->id.history, &r->history))
+        return "it belongs to another set, or another history";
     if (t->id.shards != r->shards)
         return "it was written with another number of shards";
     for (uint32_t i = 0; i < t->watermark_count; i++) {
-        uint32_t shard = t->watermarks[i].shard;
+        uint32_t shard = t->watermarks[i].shard; // the reader has seen that there is such a one
         uint64_t bit = UINT64_C(1) << shard % 64;
-        if (shard >= r->shards || (seen[shard / 64] & bit) != 0)
+        if ((seen[shard / 64] & bit) != 0)
             return "its watermarks contradict another file's";
         seen[shard / 64] |= bit;
         r->marks[shard] = t->watermarks[i].sequence;
@@ -51,7 +51,7 @@ static int look_at_file(struct recover *r, uint32_t file, uint64_t *seen, uint64
     if (rc != 0)
         return rc == -ENOMEM ? rc : 1;
     snapshot_reader_totals(reader, &totals);
-    *why = take_totals(r, &totals, file, seen, entries);
+    *why = take_totals(r, &totals, seen, entries);
     snapshot_reader_free(reader);
     return *why == NULL ? 0 : 1;
 }

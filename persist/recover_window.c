@@ -8,7 +8,7 @@
 
 int window_init(struct window *w, struct disk *disk, size_t cap)
 {
-    assert(cap % disk->align == 0 && cap >= FRAME_BLOCKS_MAX * BLOCK_SIZE + disk->align);
+    assert(cap % BLOCK_SIZE == 0 && cap >= FRAME_BLOCKS_MAX * BLOCK_SIZE);
     *w = (struct window){ .disk = disk, .cap = cap, .fd = -1 };
     w->memory = disk_memory(cap);
     w->unreadable = calloc((cap / BLOCK_SIZE + 63) / 64, sizeof *w->unreadable);
@@ -31,7 +31,7 @@ void window_open(struct window *w, int fd, uint64_t size)
 {
     window_close(w);
     w->fd = fd;
-    w->size = size / w->disk->align * w->disk->align;
+    w->size = size / BLOCK_SIZE * BLOCK_SIZE;
     w->start = w->len = 0;
 }
 
@@ -54,27 +54,25 @@ static void mark(struct window *w, size_t at, size_t len, bool unreadable)
     }
 }
 
-// Once more, in the smallest pieces: what still fails is unknown.
+// Once more, block by block: what still fails is unknown.
 static void read_by_blocks(struct window *w, size_t at, size_t len)
 {
-    uint32_t piece = w->disk->align;
-    for (size_t end = at + len; at < end; at += piece) {
-        bool failed = w->disk->ops->read(w->disk, w->fd, w->memory + at, piece, w->start + at) != 0;
+    for (size_t end = at + len; at < end; at += BLOCK_SIZE) {
+        bool failed = w->disk->ops->read(w->disk, w->fd, w->memory + at, BLOCK_SIZE, w->start + at) != 0;
         if (failed) {
-            memset(w->memory + at, 0, piece);
-            w->blocks_failed += piece / BLOCK_SIZE;
+            memset(w->memory + at, 0, BLOCK_SIZE);
+            w->blocks_failed++;
         }
-        mark(w, at, piece, failed);
+        mark(w, at, BLOCK_SIZE, failed);
     }
 }
 
 // Memory from `offset` on, what it holds of that already included.
 static void fill(struct window *w, uint64_t offset)
 {
-    uint64_t start = offset / w->disk->align * w->disk->align;
     size_t kept = 0;
-    if (start >= w->start && start < w->start + w->len) {
-        kept = (size_t)(w->start + w->len - start);
+    if (offset - w->start < w->len) { // and not before it, for that wraps around
+        kept = (size_t)(w->start + w->len - offset);
         size_t from = w->len - kept;
         memmove(w->memory, w->memory + from, kept);
         for (size_t block = 0; block < kept / BLOCK_SIZE; block++) {
@@ -82,11 +80,11 @@ static void fill(struct window *w, uint64_t offset)
             mark(w, block * BLOCK_SIZE, BLOCK_SIZE, (w->unreadable[old / 64] >> old % 64 & 1) != 0);
         }
     }
-    w->start = start;
+    w->start = offset;
     size_t len = w->cap - kept;
-    if (len > w->size - start - kept)
-        len = (size_t)(w->size - start - kept);
-    if (w->disk->ops->read(w->disk, w->fd, w->memory + kept, len, start + kept) == 0)
+    if (len > w->size - offset - kept)
+        len = (size_t)(w->size - offset - kept);
+    if (w->disk->ops->read(w->disk, w->fd, w->memory + kept, len, offset + kept) == 0)
         mark(w, kept, len, false);
     else
         read_by_blocks(w, kept, len);
@@ -98,9 +96,9 @@ const uint8_t *window_view(struct window *w, uint64_t offset, size_t len, bool *
 {
     assert(len <= FRAME_BLOCKS_MAX * BLOCK_SIZE && len % BLOCK_SIZE == 0 && offset % BLOCK_SIZE == 0);
     *unreadable = false;
-    if (offset > w->size || len > w->size - offset)
+    if (offset + len > w->size)
         return NULL;
-    if (offset < w->start || offset + len > w->start + w->len)
+    if (offset - w->start > w->len || len > w->len - (offset - w->start)) // the first one if it lies before, too: that wraps around
         fill(w, offset);
     size_t at = (size_t)(offset - w->start);
     for (size_t block = at / BLOCK_SIZE; block < (at + len) / BLOCK_SIZE; block++)

@@ -657,6 +657,120 @@ static void r10_behind_a_hole_too(void)
     end();
 }
 
+// ---- what else may stand between
+
+static void dead_segments_and_cut_frames_are_no_witnesses(void)
+{
+    for (int what = 0; what < 2; what++) {
+        begin(1);
+        lay_segment(&l);
+        lay_keys(&l, 3, 100);
+        struct lay at3 = l;
+        l.durable = 3;
+        lay_key(&l, "4"); // beyond what the next start took
+        lay_segment(&l);
+        l.durable = 4;
+        lay_key(&l, "5");
+        l.durable = 2;
+        start_again(3, at3.crc, 4, 1, 3);
+        lay_key(&l, "new");
+        if (what == 0)
+            spoil(1, block_of(3));
+        else
+            sim_disk_zero(l.disk, log_name(1), block_of(3), BLOCK_SIZE);
+        says(RECOVER_CUT, "R2", "1 2");
+        end();
+    }
+}
+
+static void frames_behind_a_hole_that_are_older_are_no_witnesses(void)
+{
+    begin(1);
+    lay_segment(&l);
+    lay_keys(&l, 4, 100);
+    l.lsn = 1;
+    lay_key(&l, "old");
+    spoil(1, block_of(4) + 100);
+    says(RECOVER_CUT, "R1", "1 2 3");
+    end();
+}
+
+static void whatever_cannot_be_opened_nothing_is_taken_for_whole(void)
+{
+    for (int salvages = 0; salvages < 2; salvages++) {
+        uint64_t nth = 0;
+        begin(1);
+        lay_manifest(&l);
+        for (int i = 0; i < 4; i++) {
+            lay_segment(&l);
+            lay_keys(&l, 3, 0);
+        }
+        spoil(2, block_of(2));
+        options.salvage = salvages == 1;
+        for (bool used = true; used; nth++) {
+            opens = 0;
+            open_fails_at = nth + 1;
+            run();
+            used = opens >= open_fails_at;
+            check_equal(got.rc, 1);
+            check(got.report.verdict != RECOVER_CLEAN && got.report.verdict != RECOVER_CUT && got.report.verdict != RECOVER_EMPTY);
+        }
+        check(nth > 8);
+        options.salvage = false;
+        end();
+    }
+}
+
+static void whatever_reads_fail_from_then_on_nothing_is_taken_for_the_end(void)
+{
+    bool failed = true;
+    for (uint64_t nth = 1; failed; nth++) {
+        begin(1);
+        lay_manifest(&l);
+        for (int i = 0; i < 4; i++) {
+            lay_segment(&l);
+            lay_keys(&l, 3, 0);
+        }
+        read_fails_from = nth;
+        run();
+        failed = reads >= nth;
+        check_equal(got.rc, 1);
+        check(failed == (got.report.verdict != RECOVER_CLEAN));
+        check(failed || strcmp(got.keys, "1 2 3 4 5 6 7 8 9 10 11 12") == 0);
+        end();
+    }
+}
+
+static void a_device_with_larger_blocks_is_read_buffered(void)
+{
+    begin(1);
+    lay_segment(&l);
+    lay_keys(&l, 5, 0);
+    lay_segment(&l);
+    lay_keys(&l, 5, 0);
+    l.disk->disk.align = 4 * BLOCK_SIZE;
+    says(RECOVER_CLEAN, "R1", "1 2 3 4 5 6 7 8 9 10");
+    end();
+}
+
+// Between its two openings.
+static void a_file_that_shrinks_meanwhile_has_lost_what_is_not_there(void)
+{
+    static char value[9000];
+    for (int blocks = 3; blocks < 8; blocks++) {
+        begin(1);
+        lay_segment(&l);
+        lay_keys(&l, 2, 0);
+        memset(value, 'x', sizeof value - 1);
+        lay_set(&l, 0, "big", value);
+        lay_frame(&l);
+        shrink_at = 4; // both manifests, the headers, the frames
+        shrink_to = block_of((uint64_t)blocks);
+        says(blocks < 6 && blocks > 3 ? RECOVER_CUT : RECOVER_CLEAN, "R1", blocks < 6 ? "1 2" : "1 2 big");
+        end();
+    }
+}
+
 TESTS(TEST(r3_rot_in_front_of_a_witness_is_refused_with_its_range), TEST(r3_the_witness_may_be_in_a_later_segment),
       TEST(r3_many_shards_are_named_as_far_as_there_is_room), TEST(r3_the_rest_of_a_chain_names_no_shards),
       TEST(r3_records_of_a_shard_that_there_is_not_name_none), TEST(r4_a_lost_tail_is_refused_when_the_manifest_knows_of_it),
@@ -677,4 +791,7 @@ TESTS(TEST(r3_rot_in_front_of_a_witness_is_refused_with_its_range), TEST(r3_the_
       TEST(r9_a_shard_that_there_is_not_is_refused), TEST(r9_a_gap_in_a_shards_sequences_is_refused),
       TEST(r9_sequences_that_go_back_are_refused), TEST(r9_another_lsn_than_the_next_is_refused),
       TEST(r9_a_frame_that_follows_another_one_is_refused), TEST(r9_headers_that_say_what_cannot_be_are_refused),
-      TEST(r10_a_frame_behind_a_clean_stop_is_refused), TEST(r10_behind_a_hole_too))
+      TEST(r10_a_frame_behind_a_clean_stop_is_refused), TEST(r10_behind_a_hole_too), TEST(dead_segments_and_cut_frames_are_no_witnesses),
+      TEST(frames_behind_a_hole_that_are_older_are_no_witnesses), TEST(whatever_cannot_be_opened_nothing_is_taken_for_whole),
+      TEST(whatever_reads_fail_from_then_on_nothing_is_taken_for_the_end), TEST(a_device_with_larger_blocks_is_read_buffered),
+      TEST(a_file_that_shrinks_meanwhile_has_lost_what_is_not_there))

@@ -428,6 +428,136 @@ static void salvage_takes_what_a_damaged_snapshot_still_gives(void)
     end();
 }
 
+static void salvage_drops_a_chain_that_does_not_parse(void)
+{
+    begin(1);
+    lay_segment(&l);
+    lay_keys(&l, 1, 0);
+    for (int i = 0; i < 3; i++) {
+        lay_bytes(&l, "nonsense", 8);
+        lay_frame_as(&l, i == 0 ? FRAME_FIRST : i == 1 ? FRAME_MIDDLE : FRAME_LAST);
+    }
+    lay_keys(&l, 1, 0);
+    options.salvage = true;
+    says(RECOVER_ROT, "R3", "1 5");
+    warned("lost: LSN 2 to 4");
+    options.salvage = false;
+    end();
+}
+
+static void salvage_takes_a_snapshot_that_the_log_does_not_reach(void)
+{
+    begin(1);
+    lay_segment(&l);
+    lay_keys(&l, 2, 0);
+    lay_snapshot(&l, 1, 1, 2, "ab");
+    lay_manifest(&l);
+    lay_segment(&l);
+    lay_keys(&l, 2, 0);
+    lay_segment(&l);
+    lay_keys(&l, 1, 0);
+    remove_segment(1);
+    remove_segment(2);
+    options.salvage = true;
+    says(RECOVER_ROT, "R3", "<a> <b> 5");
+    warned("lost: LSN 3 to 4");
+    options.salvage = false;
+    end();
+}
+
+// ---- odds and ends
+
+static void without_anybody_to_warn_warnings_are_counted(void)
+{
+    struct recover *r;
+    struct recover_item item;
+    struct recover_options quiet = { .segment_size = LAY_SEGMENT };
+    uint64_t bytes, total;
+    begin(1);
+    check_equal(recover_open(&r, &l.disk->disk, &quiet), 0);
+    check_equal(recover_progress(r, &bytes, &total), 0);
+    check_equal(total, 0);
+    recover_free(r);
+    lay_segment(&l);
+    lay_keys(&l, 1, 0);
+    spoil(1, 50);
+    check_equal(recover_open(&r, &l.disk->disk, &quiet), 0);
+    check_equal(recover_next(r, &item), 0);
+    check_equal(recover_next(r, &item), 1);
+    check_equal(recover_report(r)->warnings, 1);
+    check(recover_free(r) == NULL);
+    check(recover_free(NULL) == NULL);
+    end();
+}
+
+static void a_segment_that_begins_anew_may_be_followed_before_it_has_frames(void)
+{
+    begin(1);
+    lay_segment(&l);
+    lay_keys(&l, 2, 0);
+    lay_snapshot(&l, 1, 1, 4, "ab");
+    l.next[0] = 3;
+    lay_manifest(&l);
+    lay_ahead(&l, 2);
+    start_again(4, 0, 3, 0, 3);
+    l.crc = 5; // nobody knows
+    lay_segment(&l);
+    lay_keys(&l, 1, 0);
+    says(RECOVER_CLEAN, "R1", "<a> <b> 5");
+    end();
+}
+
+static void a_log_that_goes_back_to_the_beginning_may_have_dead_and_empty_segments(void)
+{
+    begin(1);
+    lay_segment(&l);
+    lay_keys(&l, 3, 100);
+    struct lay at3 = l;
+    lay_segment(&l);
+    lay_keys(&l, 1, 100);
+    start_again(3, at3.crc, 4, 1, 3);
+    lay_keys(&l, 1, 100);
+    lay_snapshot(&l, 1, 1, 4, "ab");
+    lay_manifest(&l);
+    lay_ahead(&l, 4);
+    sim_disk_remove(l.disk, snapshot_file(1, 0));
+    says(RECOVER_CLEAN, "R1", "1 2 3 4");
+    warned("not there");
+    end();
+}
+
+static void whatever_read_of_a_snapshot_fails_another_one_is_taken(void)
+{
+    for (uint64_t nth = 1; nth < 30; nth++) {
+        lay_two_snapshots();
+        sim_disk_fail(l.disk, DISK_FAIL_READ, nth, false);
+        run();
+        check_equal(got.rc, 1);
+        check_equal(got.report.verdict, RECOVER_CLEAN);
+        const char *whole = strchr(got.keys, '|') != NULL ? strchr(got.keys, '|') + 2 : got.keys;
+        check(strcmp(whole, "<c> <d> <e> 5") == 0 || strcmp(whole, "<a> <b> 3 4 5") == 0 ||
+              strcmp(whole, "1 2 3 4 5") == 0); // the older manifest knows of none
+        end();
+    }
+}
+
+static void damage_below_the_snapshot_in_files_that_are_gone_does_not_matter(void)
+{
+    begin(1);
+    for (int i = 0; i < 3; i++) {
+        lay_segment(&l);
+        lay_keys(&l, 2, 0);
+    }
+    lay_snapshot(&l, 1, 1, 8, "ab");
+    l.manifest.witness = 8;
+    lay_manifest(&l);
+    says(RECOVER_CLEAN, "R1", "<a> <b>");
+    remove_segment(2);
+    says(RECOVER_CLEAN, "R1", "<a> <b>");
+    check_equal(got.origin.lsn, 8);
+    end();
+}
+
 // ---- memory
 
 static void without_memory_it_fails_and_leaves_nothing_behind(void)
@@ -469,4 +599,8 @@ TESTS(TEST(a_snapshot_comes_first_and_the_records_behind_it_after), TEST(a_snaps
       TEST(salvage_drops_what_does_not_parse), TEST(salvage_goes_on_behind_a_clean_stop),
       TEST(salvage_drops_a_chain_whose_beginning_or_end_is_lost), TEST(salvage_ignores_a_header_that_says_what_cannot_be),
       TEST(salvage_does_without_a_manifest), TEST(salvage_takes_what_a_damaged_snapshot_still_gives),
+      TEST(salvage_drops_a_chain_that_does_not_parse), TEST(salvage_takes_a_snapshot_that_the_log_does_not_reach),
+      TEST(without_anybody_to_warn_warnings_are_counted), TEST(a_segment_that_begins_anew_may_be_followed_before_it_has_frames),
+      TEST(a_log_that_goes_back_to_the_beginning_may_have_dead_and_empty_segments),
+      TEST(whatever_read_of_a_snapshot_fails_another_one_is_taken), TEST(damage_below_the_snapshot_in_files_that_are_gone_does_not_matter),
       TEST(without_memory_it_fails_and_leaves_nothing_behind))

@@ -46,6 +46,8 @@ static struct lay l;
 static struct disk_ops ops;
 static const struct disk_ops *real;
 static uint64_t opens, open_fails_at; // 0: never
+static uint64_t reads, read_fails_from;
+static uint64_t shrink_at, shrink_to; // at the n-th opening
 static int list_fails;
 
 // Without memory of its own: that is not to fail.
@@ -60,7 +62,16 @@ static inline int counted_open(struct disk *d, const char *name, int flags, uint
 {
     if (open_fails_at != 0 && ++opens == open_fails_at)
         return -EACCES;
+    if (shrink_at != 0 && --shrink_at == 0)
+        sim_disk_resize(l.disk, name, shrink_to);
     return real->open(d, name, flags, size);
+}
+
+static inline int counted_read(struct disk *d, int fd, void *data, size_t len, uint64_t offset)
+{
+    if (read_fails_from != 0 && ++reads >= read_fails_from)
+        return -EIO;
+    return real->read(d, fd, data, len, offset);
 }
 
 static inline void begin(uint32_t shards)
@@ -70,8 +81,10 @@ static inline void begin(uint32_t shards)
     ops = *real;
     ops.list = plain_list;
     ops.open = counted_open;
+    ops.read = counted_read;
     l.disk->disk.ops = &ops;
     allocations = fail_at = opens = open_fails_at = 0;
+    reads = read_fails_from = shrink_at = 0;
     list_fails = 0;
 }
 
