@@ -24,9 +24,7 @@
 #define FCNP_HEADER      8
 
 enum fcnp_flag { FCNP_HASH = 1, FCNP_SHARD = 2, FCNP_TAG = 4 };
-#define FCNP_FLAGS      7u // all of them
-#define FCNP_ROUTED_KEY 32 // where the key of a GET with all of them begins
-#define FCNP_GET_HEAD   (FCNP_MAGIC | FCNP_VERSION << 8 | FCNP_GET << 16)
+#define FCNP_FLAGS 7u // all of them
 
 enum fcnp_opcode {
 #define FCNP_OP(number, name, word, subword, wire, order, reply) FCNP_##name = (number),
@@ -99,27 +97,34 @@ struct fcnp_hot {
     uint8_t flags;
 };
 
-// The commonest ones: GET with the whole prefix, with the hash alone or with none.
-//   0 head | 8 key hash u64 | 16 route shard u32 | 20 key tag u64 | 28 key length u32 | 32 key
-//   0 head | 8 key hash u64 | 16 key length u32 | 20 key
-//   0 head | 8 key length u32 | 12 key
-static inline bool fcnp_hot_get(struct slice frame, struct fcnp_hot *out)
+// The commonest ones, by fixed offsets: with the whole prefix, the hash alone or none.
+//   0 head | 8 key hash u64 | 16 route shard u32 | 20 key tag u64 | 28 key length u32 | of SET: value length u32 | key | value
+//   0 head | 8 key hash u64 | 16 key length u32 ...
+//   0 head | 8 key length u32 ...
+static inline bool fcnp_hottest(struct slice frame, struct fcnp_hot *out)
 {
-    if (unlikely(frame.len < FCNP_ROUTED_KEY))
+    if (unlikely(frame.len < FCNP_HEADER + 20))
         return false;
-    uint64_t head = load_u64(frame.data), len = FCNP_HEADER + (head >> 32), key_at = FCNP_ROUTED_KEY;
-    uint32_t flags = (uint8_t)(head >> 24);
-    if (flags != FCNP_FLAGS)
-        key_at = flags == 0 ? FCNP_HEADER + 4 : FCNP_HEADER + 12;
-    if (unlikely((head & 0xffffff) != FCNP_GET_HEAD || (flags > FCNP_HASH && flags != FCNP_FLAGS) || len > frame.len ||
-                 len != key_at + load_u32(frame.data + key_at - 4)))
+    uint64_t head = load_u64(frame.data), len = FCNP_HEADER + (head >> 32);
+    uint32_t opcode = (uint8_t)(head >> 16), flags = (uint8_t)(head >> 24);
+    if (unlikely((head & 0xffff) != (FCNP_MAGIC | FCNP_VERSION << 8) || opcode - FCNP_GET > FCNP_SET - FCNP_GET))
+        return false;
+    if (unlikely(flags > FCNP_HASH && flags != FCNP_FLAGS))
+        return false;
+    size_t at = FCNP_HEADER + (likely(flags == FCNP_FLAGS) ? 20 : flags * 8);
+    if (unlikely(len > frame.len || len < at + 8)) // GET of a key of less than 4 bytes: not here
+        return false;
+    uint64_t key_len = load_u32(frame.data + at), value_len = opcode == FCNP_GET ? 0 : load_u32(frame.data + at + 4);
+    at += opcode * 4;
+    if (unlikely(len != at + key_len + value_len))
         return false;
     out->len = len;
-    out->key = slice_of(frame.data + key_at, len - key_at);
+    out->key = slice_of(frame.data + at, key_len);
+    out->value = slice_of(frame.data + at + key_len, value_len);
     out->key_hash = load_u64(frame.data + 8);
     out->route_shard = load_u32(frame.data + 16);
     out->key_tag = load_u64(frame.data + 20);
-    out->opcode = FCNP_GET;
+    out->opcode = (uint8_t)opcode;
     out->flags = (uint8_t)flags;
     return true;
 }

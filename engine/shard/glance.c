@@ -7,7 +7,6 @@ void glance_gather(struct conn *c, struct slice in, struct frames *f)
 {
     struct worker *w = c->worker;
     const struct route route = w->route;
-    const struct command *get = w->native_commands[FCNP_GET];
     struct native_memo memo = f->memo;
     struct slice *argv = w->args + f->args;
     uint32_t count = f->count, asked = f->asked, only = c->only_shard;
@@ -15,7 +14,7 @@ void glance_gather(struct conn *c, struct slice in, struct frames *f)
     struct fcnp_hot hot;
     if (unlikely(route.mode != ROUTE_FULL_KEY))
         return;
-    for (; count < BATCH_REQUESTS && fcnp_hot_get(slice_of(at, (size_t)(end - at)), &hot); count++) {
+    for (; count < BATCH_REQUESTS && fcnp_hottest(slice_of(at, (size_t)(end - at)), &hot); count++) {
         uint64_t hash = likely(hot.flags != 0) ? hot.key_hash : hash_route(hot.key);
         uint32_t shard = route_shard_of_hash(&route, hash);
         if (likely(hot.flags == FCNP_FLAGS)) {
@@ -30,20 +29,21 @@ void glance_gather(struct conn *c, struct slice in, struct frames *f)
             break;
         at += hot.len;
         struct item *item = &w->items[count];
-        argv[0] = slice_of("GET", 3);
+        argv[0] = slice_of(hot.opcode == FCNP_GET ? "GET" : "SET", 3);
         argv[1] = hot.key;
+        argv[2] = hot.value;
         *item = (struct item){
-            .request = { .argc = 2, .argv = argv },
-            .command = get,
+            .request = { .argc = hot.opcode + 1u, .argv = argv },
+            .command = w->native_commands[hot.opcode],
             .keyspace = memo.keyspace,
             .hash = keyspace_hash_here(memo.keyspace, hot.key, hash),
             .claim = hash,
             .shard = shard,
             .worker = memo.worker,
             .end = (uint32_t)(at - in.data),
-            .hot = hot.flags != 0 ? HOT_CLAIM : HOT_GET,
+            .hot = hot.flags != 0 ? HOT_CLAIM : HOT_GLANCE,
         };
-        argv += 2;
+        argv += 3;
         keyspace_prefetch_here(memo.keyspace, item->hash);
         if (count >= PREFETCH_LAG + asked)
             run_prefetch(w->items, asked++);

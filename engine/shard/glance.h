@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The commonest frame at a glance: GET of a small string that is here. The answer and what is counted are the command's; whatever is
-// not plainly such a hit (missing, of another type, large, with a deadline, under a policy that notes accesses) is left untouched to
-// the command layer. Costs the lookup and one copy; a command's call, its statistics and the reply's way through RESP are saved.
+// The commonest frames at a glance: GET of a small string that is here, and SET of one to a value of the same length. The answer and what
+// is counted are the command's; whatever is not plainly that (missing, of another type, large, with a deadline, under a policy that notes
+// accesses; for SET also with maxmemory or anybody who listens for changes) is left untouched to the command layer. Costs the lookup
+// and one copy; a command's call, its statistics and the reply's way through RESP are saved.
 #pragma once
 
 #include "engine/shard/conn.h"
@@ -21,7 +22,7 @@ struct frames {
     struct native_memo memo;
 };
 
-// Takes what begins at in[offset], as long as it is fcnp_hot_get's, of a key of this worker, and its prefix agrees with itself.
+// Takes what begins at in[offset], as long as it is fcnp_hottest's, of a key of this worker, and its prefix agrees with itself.
 void glance_gather(struct conn *c, struct slice in, struct frames *f);
 
 // Nothing stands between a request of this connection and its reply.
@@ -47,12 +48,42 @@ static inline bool glance_get(const struct item *item, struct buf *out)
     return true;
 }
 
-// `count` requests beginning with `first` were answered.
-static inline void glance_count(struct conn *c, const struct item *first, uint32_t count)
+static inline bool glance_set(const struct item *item, struct buf *out)
+{
+    if (unlikely(out->cap - out->len < FCNP_HEADER) ||
+        !keyspace_overwrite(item->keyspace, item->request.argv[1], item->hash, item->request.argv[2]))
+        return false;
+    fcnp_reply_header(out->data + out->len, FCNP_OK, 0);
+    out->len += FCNP_HEADER;
+    return true;
+}
+
+// What was answered.
+struct glanced {
+    uint32_t gets, sets;
+};
+
+// False: it wants its command.
+static inline bool glance_item(const struct item *item, struct buf *out, bool may_set, struct glanced *done)
+{
+    if (item->request.argc == 2) {
+        if (unlikely(!glance_get(item, out)))
+            return false;
+        done->gets++;
+    } else {
+        if (unlikely(!may_set) || !glance_set(item, out))
+            return false;
+        done->sets++;
+    }
+    return true;
+}
+
+static inline void glance_count(struct conn *c, const struct glanced *done, const struct item *last)
 {
     struct worker *w = c->worker;
-    w->stats.commands += count;
-    w->commands[command_index(first->command)].calls += count;
-    c->client.requests += count;
-    c->client.last_command = first->command;
+    w->stats.commands += done->gets + done->sets;
+    w->commands[command_index(w->native_commands[FCNP_GET])].calls += done->gets;
+    w->commands[command_index(w->native_commands[FCNP_SET])].calls += done->sets;
+    c->client.requests += done->gets + done->sets;
+    c->client.last_command = last->command;
 }

@@ -61,8 +61,8 @@ static inline void native_remember(const struct conn *c, struct native_memo *mem
 
 // native_prepare for a hot frame of a client who has authenticated. `argv`: room for 3.
 //
-// Of a GET the client's hash is believed for now, where whole keys are routed by: a key that is found was put there under its true
-// hash. One that is not found is hashed (native_verify) before anything is answered.
+// The client's hash is believed for now, where whole keys are routed by: a key that is found was put there under its true hash. For one
+// that is not found it is looked at (native_verify) before anything is done or answered.
 static inline void native_prepare_hot(struct conn *c, struct item *item, const struct fcnp_hot *hot, struct slice *argv,
                                       struct native_memo *memo, bool believe)
 {
@@ -77,7 +77,7 @@ static inline void native_prepare_hot(struct conn *c, struct item *item, const s
         argv[2] = hot->value;
     item->refusal = REFUSE_NOT;
     item->spread = item->displaced = false;
-    bool claim = believe && get && (hot->flags & FCNP_HASH) != 0 && w->route.mode == ROUTE_FULL_KEY;
+    bool claim = believe && (hot->flags & FCNP_HASH) != 0 && w->route.mode == ROUTE_FULL_KEY;
     uint64_t hash = claim ? hot->key_hash : hash_route(hot->key);
     uint32_t shard = likely(w->route.mode == ROUTE_FULL_KEY) ? route_shard_of_hash(&w->route, hash) : route_shard(&w->route, hot->key);
     if (unlikely(shard != memo->shard))
@@ -88,7 +88,7 @@ static inline void native_prepare_hot(struct conn *c, struct item *item, const s
         native_prepare_hot_again(c, item, hot, argv);
         return;
     }
-    item->hot = (uint8_t)(!get || memo->keyspace == NULL ? HOT_FRAME : claim ? HOT_CLAIM : HOT_GET);
+    item->hot = (uint8_t)(memo->keyspace == NULL ? HOT_FRAME : claim ? HOT_CLAIM : HOT_GLANCE);
     item->claim = hash;
     item->shard = shard;
     item->worker = memo->worker;

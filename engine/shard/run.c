@@ -388,16 +388,18 @@ static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i,
 {
     struct item *items = b->items;
     uint32_t first = i, ahead = b->ahead, count = b->count;
+    struct glanced done = { 0 };
     if (unlikely(!glance_may(c)))
         return i;
-    for (; i < end && items[i].hot >= HOT_GET; i++) {
+    bool may_set = c->worker->options.maxmemory == 0;
+    for (; i < end && items[i].hot >= HOT_GLANCE; i++) {
         if (i + ahead < count)
             run_prefetch(items, i + ahead);
-        if (unlikely(!glance_get(&items[i], &c->out)))
+        if (unlikely(!glance_item(&items[i], &c->out, may_set, &done)))
             break;
     }
     if (i > first)
-        glance_count(c, &items[first], i - first);
+        glance_count(c, &done, &items[i - 1]);
     return i;
 }
 
@@ -409,7 +411,7 @@ static inline uint32_t run_range(struct conn *c, struct batch *b, uint32_t i, ui
     uint64_t unsent = conn_unsent(c);
     uint64_t much = looked_at_from(c, unsent);
     for (; i < end; i++) {
-        if (native && items[i].hot >= HOT_GET) {
+        if (native && items[i].hot >= HOT_GLANCE) {
             i = glance_range(c, b, i, end);
             unsent = conn_unsent(c);
             if (i == end)

@@ -131,8 +131,8 @@ struct pause {
 enum item_hot {
     HOT_NOT,
     HOT_FRAME,
-    HOT_GET,   // of a key of this worker: may be answered at a glance (glance.h)
-    HOT_CLAIM, // the same, and the route hash is what the client says it is (native_verify)
+    HOT_GLANCE, // of a key of this worker: may be answered at a glance (glance.h)
+    HOT_CLAIM,  // the same, and the route hash is what the client says it is (native_verify)
 };
 
 // One request of a batch, looked up and routed.

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/prefetch.h"
+#include "engine/store/find.h"
 #include "engine/store/inside.h"
 
 #define RANDOM_TRIES 128u
@@ -402,9 +403,25 @@ struct entry *keyspace_set_len(struct keyspace *ks, struct slice key, uint64_t h
     return set(ks, &c, deadline_ms, now_ms);
 }
 
+// The entry, where a value of `len` bytes simply takes the place of the old one: the header stays.
+static struct entry *find_same(const struct keyspace *ks, struct slice key, uint64_t hash, size_t len)
+{
+    struct entry *e = keyspace_plain(ks, key, hash);
+    return e == NULL || keyspace_plain_value(e).len != len || slab_pinned(&ks->store->world.slabs) ? NULL : e;
+}
+
 struct entry *keyspace_set(struct keyspace *ks, struct slice key, uint64_t hash, enum entry_type type, struct slice value,
                            int64_t deadline_ms, int64_t now_ms)
 {
+    struct entry *same = type == ENTRY_STRING && deadline_ms == ENTRY_NO_DEADLINE ? find_same(ks, key, hash, value.len) : NULL;
+    if (likely(same != NULL)) {
+        ks->store->now_ms = now_ms;
+        store_changes(ks, hash, key, same);
+        entry_set_mark(same, false);
+        store_changed(ks, hash, key, STORE_SET, 0, 0);
+        copy_short((uint8_t *)same + (keyspace_plain_value(same).data - (uint8_t *)same), value.data, value.len);
+        return same;
+    }
     struct change c = { .key = key, .hash = hash, .plan = { .key_len = key.len, .value_len = value.len, .type = type } };
     if (unlikely(value.len >= BLOB_MIN)) {
         c.value = blob_copy(ks->store->blobs, value);

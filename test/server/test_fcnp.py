@@ -213,6 +213,48 @@ def get_notes_the_access_where_the_policy_wants_it(s):
 
 
 @test(ALL, skerry_only=True)
+def set_does_and_counts_as_the_command_whatever_it_finds(s):
+    with connect(s) as c, s.client() as resp, s.client() as watcher:
+        n = shards(c)
+        for flags in (0, fcnp.HASH, fcnp.ROUTED, fcnp.SHARD):
+            check_equal(resp.must("CONFIG", "RESETSTAT"), "OK")
+            for setup in (["SET", "plain", "12345678"], ["SET", "longer", "x" * 300], ["SET", "large", "y" * 100000],
+                          ["SET", "deadline", "12345678", "EX", 1000], ["SETRANGE", "raw", 0, "12345678"]):
+                resp.must(*setup)
+            check_equal(watcher.must("WATCH", "plain"), "OK")
+            keys = [b"plain", b"longer", b"large", b"deadline", b"raw", b"none%d" % flags]
+            asked = [(op, k, *rest) for k in keys for op, *rest in ((fcnp.SET, b"abcdefgh"), (fcnp.GET,), (fcnp.SET, b"12"), (fcnp.GET,))]
+            check_equal(c.pipeline(asked * 5, flags=flags, shards=n), [Ok, b"abcdefgh", Ok, b"12"] * len(keys) * 5, f"flags {flags}")
+            check_equal([resp.must("TTL", k) for k in keys], [-1] * len(keys), "no deadline is left")
+            check_equal([resp.must("OBJECT", "ENCODING", k) for k in keys], [b"int"] * len(keys), "encodings")
+            check_equal(watcher.must("MULTI"), "OK")
+            check_equal(watcher.must("PING"), "QUEUED")
+            check_equal(watcher.call("EXEC"), None, "WATCH notices")
+            check_equal(c.call(fcnp.SET, b"raw", b"87654321", flags=flags, shards=n), Ok)
+            check_equal(resp.must("APPEND", "raw", "1"), 9)
+            check_equal(resp.must("OBJECT", "ENCODING", "raw"), b"raw")
+            check_equal(c.call(fcnp.SET, b"raw", b"123456789", flags=flags, shards=n), Ok)
+            check_equal(resp.must("OBJECT", "ENCODING", "raw"), b"int", "not appended to any more")
+
+            def counted():
+                stats = dict(line.split(":", 1) for line in resp.must("INFO", "commandstats").decode().splitlines() if ":" in line)
+                return [int(stats[f"cmdstat_{name}"].split("calls=")[1].split(",")[0]) for name in ("set", "get")]
+
+            want = [10 * len(keys) + 6, 10 * len(keys)]
+            wait_until(lambda: counted() == want, 10, f"calls to be {want}")
+
+
+@test(ALL, args=["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"], skerry_only=True)
+def set_is_refused_without_memory_even_where_it_would_take_none(s):
+    with connect(s) as c:
+        n = shards(c)
+        for flags in (0, fcnp.HASH, fcnp.ROUTED):
+            check_equal(c.call(fcnp.SET, b"k%d" % flags, b"v"), Ok)
+        c.pipeline([(fcnp.SET, b"fill:%d" % i, b"x" * 4000) for i in range(1000)])
+        wait_until(lambda: all(str(c.call(fcnp.SET, b"k%d" % flags, b"w", flags=flags, shards=n)).startswith("OOM") for flags in (0, 1, 7)), 10, "OOM")
+
+
+@test(ALL, skerry_only=True)
 def get_behind_a_set_of_the_same_batch_sees_it(s):
     with connect(s) as c:
         n = shards(c)
