@@ -143,7 +143,7 @@ static bool frame_flags_fit(const struct frame_head *h)
     uint32_t chain = h->flags & CHAIN_FLAGS, alone = h->flags & ALONE_FLAGS;
     if ((h->flags & ~FRAME_FLAGS) != 0 || (chain & (chain - 1)) != 0)
         return false;
-    return alone == 0 || (is_power_of_two(h->flags) && h->payload == 0);
+    return alone == 0 || ((h->flags & (h->flags - 1)) == 0 && h->payload == 0);
 }
 
 int frame_peek(struct frame_head *h, const uint8_t head[FRAME_HEAD], uint64_t epoch)

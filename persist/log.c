@@ -46,6 +46,16 @@ static int memory_take(struct log *l)
     return 0;
 }
 
+static void memory_give(struct log *l)
+{
+    disk_memory_free(l->arena, l->arena_size);
+    free(l->memory);
+    free(l->told);
+    free(l->lines);
+    free(l->ports);
+    free(l);
+}
+
 static void origin_set(struct log *l)
 {
     const struct log_origin *o = &l->options.origin;
@@ -72,7 +82,7 @@ int log_new(struct log **out, const struct log_options *options, struct reactor 
     l->blocks_max = blocks < FRAME_BLOCKS_MAX ? (uint32_t)blocks : FRAME_BLOCKS_MAX;
     int rc = memory_take(l);
     if (rc != 0) {
-        log_free(l);
+        memory_give(l);
         return rc;
     }
     memcpy(l->ports, ports, options->ports * sizeof(struct log_port *));
@@ -97,14 +107,8 @@ struct log *log_free(struct log *l)
     if (l == NULL)
         return NULL;
     assert(l->ops == 0);
-    if (l->memory != NULL && l->lines != NULL && l->ports != NULL && l->arena != NULL)
-        log_cut_drop(l);
-    disk_memory_free(l->arena, l->arena_size);
-    free(l->memory);
-    free(l->told);
-    free(l->lines);
-    free(l->ports);
-    free(l);
+    log_cut_drop(l);
+    memory_give(l);
     return NULL;
 }
 
@@ -157,7 +161,7 @@ static uint64_t seal_due_ns(const struct log *l)
 {
     if (l->payload_lsn <= l->witness || l->payload_lsn > l->durable.lsn || l->stop != LOG_STOP_NONE)
         return UINT64_MAX;
-    if (l->slot_count > 0 || l->flushing || l->unit.active || l->pending > 0 || log_segments_left(l) == 0)
+    if (l->unit.active || l->pending > 0 || log_segments_left(l) == 0)
         return UINT64_MAX;
     return l->active_ns + LOG_SEAL_NS;
 }
@@ -187,16 +191,17 @@ static void stop_end(struct log *l, bool clean)
 
 static void stop_step(struct log *l)
 {
-    if (l->stop == LOG_STOP_NONE || l->stop == LOG_STOP_DONE || l->ops > 0)
+    if (l->stop == LOG_STOP_NONE || l->ops > 0)
         return;
     bool lacks_segment = l->unit.active, trouble = atomic_load_explicit(&l->trouble, memory_order_acquire) != 0;
     if (l->error != 0 || (lacks_segment && trouble)) {
         stop_end(l, false);
         return;
     }
-    if (lacks_segment || l->durable_lsn < l->lsn) // the next flush is due with the next step
+    if (lacks_segment)
         return;
-    if (l->pending > 0) { // transactions whose other parts never came
+    assert(l->durable_lsn == l->lsn); // else a flush would be under way
+    if (l->pending > 0) {             // transactions whose other parts never came
         stop_end(l, false);
         return;
     }

@@ -80,8 +80,9 @@ void log_cut_pull(struct log *l)
 {
     for (uint32_t p = 0; p < l->options.ports; p++) {
         struct log_port *port = l->ports[p];
-        bool sync = atomic_load_explicit(&port->wants_sync, memory_order_relaxed) &&
-                    atomic_exchange_explicit(&port->wants_sync, false, memory_order_acquire);
+        bool sync = atomic_load_explicit(&port->wants_sync, memory_order_relaxed);
+        if (sync) // and then what was sent before it is seen
+            (void)atomic_exchange_explicit(&port->wants_sync, false, memory_order_acq_rel);
         for (struct log_batch *b = log_port_pull(&port->in), *next; b != NULL; b = next) {
             next = b->next;
             batch_add(l, p, b);
@@ -226,9 +227,9 @@ static bool port_cut(struct log *l, uint32_t p, uint64_t limit, uint64_t enough)
 bool log_cut_next(struct log *l)
 {
     struct log_unit *u = &l->unit;
-    uint64_t limit = (uint64_t)l->blocks_max * BLOCK_SIZE - FRAME_HEAD, left = log_segments_left(l);
-    if (l->ready == NULL && left > 0 && left < l->blocks_max)
-        limit = left * BLOCK_SIZE - FRAME_HEAD; // rather a small one now than a large one when there is a segment
+    uint32_t left = log_segments_left(l);
+    bool last = l->ready == NULL && left > 0; // rather a small unit now than a large one when there is a segment
+    uint64_t limit = log_frames_capacity(l, last ? left : l->blocks_max);
     uint64_t enough = limit < FRAME_TARGET ? limit : FRAME_TARGET;
     assert(!u->active);
     *u = (struct log_unit){ .last = &u->first };

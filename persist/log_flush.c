@@ -24,17 +24,6 @@ void log_flush_catch_up(struct log *l)
         l->unflushed_oldest_ns = l->unflushed_since_ns = 0;
 }
 
-// The oldest stretch with frames that are written and not durable; NULL: there is none.
-static struct log_stretch *stretch_due(struct log *l)
-{
-    for (uint32_t i = 0; i < l->stretch_count; i++) {
-        struct log_stretch *s = &l->stretches[(l->stretch_first + i) % LOG_STRETCHES];
-        if (s->written_lsn > l->durable_lsn)
-            return s;
-    }
-    return NULL;
-}
-
 // Somebody waits for what is written.
 static bool wanted(const struct log *l)
 {
@@ -51,7 +40,7 @@ uint64_t log_flush_due_ns(const struct log *l)
     if (l->flushing || l->written_lsn == l->durable_lsn)
         return UINT64_MAX;
     const struct log_stretch *oldest = &l->stretches[l->stretch_first];
-    if (oldest->closed && oldest->written_lsn == oldest->last_lsn)
+    if (l->stretch_count > 1 && oldest->written_lsn == oldest->last_lsn)
         return 0; // so that it can be handed back
     if (l->written.lsn == l->durable.lsn)
         return UINT64_MAX; // the middle of a chain
@@ -62,8 +51,9 @@ uint64_t log_flush_due_ns(const struct log *l)
 
 void log_flush_submit(struct log *l)
 {
-    struct log_stretch *s = stretch_due(l);
-    assert(s != NULL && !l->flushing);
+    // The oldest: were all in it durable, it would be full and handed back, or the only one and no flush due.
+    struct log_stretch *s = &l->stretches[l->stretch_first];
+    assert(s->written_lsn > l->durable_lsn && !l->flushing);
     l->flush_lsn = s->written_lsn;
     log_mark_copy(l, &l->flush, &s->end);
     l->flush_op =

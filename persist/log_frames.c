@@ -138,11 +138,11 @@ static void slot_send(struct log *l, struct log_slot *slot, struct frame_head *h
 static uint64_t frame_payload(const struct log *l, bool *chain)
 {
     const struct log_unit *u = &l->unit;
-    uint64_t most = (uint64_t)l->blocks_max * BLOCK_SIZE - FRAME_HEAD;
+    uint64_t most = log_frames_capacity(l, l->blocks_max);
     *chain = u->begun || u->bytes > most;
     uint32_t left = log_segments_left(l);
-    if (*chain && left > 0 && left < l->blocks_max)
-        most = (uint64_t)left * BLOCK_SIZE - FRAME_HEAD;
+    if (*chain && left > 0)
+        most = log_frames_capacity(l, left);
     return u->bytes < most ? u->bytes : most;
 }
 

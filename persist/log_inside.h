@@ -58,8 +58,7 @@ struct log_stretch {
     uint64_t last_lsn;    // of the last frame in it
     uint64_t written_lsn; // of the last one that is written, and all before it
     bool fresh;           // its headers go out with the next frame
-    bool closed;
-    struct log_mark end; // of the last unit that ends in it and is written
+    struct log_mark end;  // of the last unit that ends in it and is written
 };
 
 struct log_slot {
@@ -182,6 +181,11 @@ void log_cut_give_back(struct log *l, struct log_batch *b);
 
 // ---- log_frames.c
 bool log_frames_free(const struct log *l);
+// Bytes of payload that a frame of at most so many blocks holds.
+static inline uint64_t log_frames_capacity(const struct log *l, uint32_t blocks)
+{
+    return (uint64_t)(blocks < l->blocks_max ? blocks : l->blocks_max) * BLOCK_SIZE - FRAME_HEAD;
+}
 // Writes a frame of the unit. False: there is no segment for it.
 bool log_frames_write(struct log *l);
 // Writes a seal or a clean stop. False likewise.
@@ -194,7 +198,7 @@ void log_frames_advance(struct log *l);
 void log_segments_collect(struct log *l);
 // Blocks that are free in the segment in use.
 uint32_t log_segments_left(const struct log *l);
-// A stretch with room for a frame of so many blocks, or NULL: none is ready.
+// A stretch with room for a frame of so many (> 0) blocks, or NULL: none is ready.
 struct log_stretch *log_segments_place(struct log *l, uint32_t blocks);
 // Hands back what is full and durable.
 void log_segments_hand_back(struct log *l);

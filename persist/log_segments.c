@@ -8,25 +8,18 @@ static struct log_stretch *stretch_at(struct log *l, uint32_t i)
     return &l->stretches[(l->stretch_first + i) % LOG_STRETCHES];
 }
 
-static struct log_stretch *current(struct log *l)
+// The newest stretch is the one in use.
+static const struct log_stretch *newest(const struct log *l)
 {
-    if (l->stretch_count == 0)
-        return NULL;
-    struct log_stretch *newest = stretch_at(l, l->stretch_count - 1);
-    return newest->closed ? NULL : newest;
-}
-
-static uint32_t blocks_left(const struct log_stretch *s)
-{
-    return (uint32_t)((s->segment->header.size - BLOCK_SIZE - s->offset) / BLOCK_SIZE);
+    return &l->stretches[(l->stretch_first + l->stretch_count - 1) % LOG_STRETCHES];
 }
 
 uint32_t log_segments_left(const struct log *l)
 {
     if (l->stretch_count == 0)
         return 0;
-    const struct log_stretch *newest = &l->stretches[(l->stretch_first + l->stretch_count - 1) % LOG_STRETCHES];
-    return newest->closed ? 0 : blocks_left(newest);
+    const struct log_stretch *s = newest(l);
+    return (uint32_t)((s->segment->header.size - BLOCK_SIZE - s->offset) / BLOCK_SIZE);
 }
 
 // ---- ready
@@ -86,13 +79,7 @@ static struct log_stretch *begin(struct log *l)
 
 struct log_stretch *log_segments_place(struct log *l, uint32_t blocks)
 {
-    struct log_stretch *s = current(l);
-    if (s != NULL && blocks_left(s) >= blocks)
-        return s;
-    struct log_stretch *next = begin(l);
-    if (next != NULL && s != NULL)
-        s->closed = true;
-    return next;
+    return log_segments_left(l) >= blocks ? stretch_at(l, l->stretch_count - 1) : begin(l);
 }
 
 uint64_t log_segments_room(const struct log *l)
@@ -115,12 +102,8 @@ static void hand_back(struct log *l, struct log_stretch *s)
 
 void log_segments_hand_back(struct log *l)
 {
-    while (l->stretch_count > 0) {
-        struct log_stretch *oldest = stretch_at(l, 0);
-        if (!oldest->closed || oldest->last_lsn > l->durable_lsn)
-            return;
-        hand_back(l, oldest);
-    }
+    while (l->stretch_count > 1 && stretch_at(l, 0)->last_lsn <= l->durable_lsn)
+        hand_back(l, stretch_at(l, 0));
 }
 
 void log_segments_hand_back_all(struct log *l)

@@ -537,6 +537,13 @@ static void a_record_is_no_shorter_than_its_head(void)
         uint32_t taken = 0;
         check_equal(record_next(&r, &b, &at, &taken), have < RECORD_HEAD ? -EBADMSG : 0);
     }
+    for (uint8_t size = 0; size <= RECORD_HEAD; size++) {
+        struct sub_batch b = { .count = 1, .first = 1, .bytes = RECORD_HEAD, .records = bytes };
+        const uint8_t *at = bytes;
+        uint32_t taken = 0;
+        bytes[0] = size;
+        check_equal(record_next(&r, &b, &at, &taken), size < RECORD_HEAD ? -EBADMSG : 0);
+    }
     bytes[5] = RECORD_DEADLINE; // whose 8 bytes are not in the record
     struct sub_batch b = { .count = 1, .first = 1, .bytes = sizeof bytes, .records = bytes };
     for (uint8_t size = 0; size < sizeof bytes; size++) {

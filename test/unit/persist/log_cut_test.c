@@ -91,6 +91,35 @@ static void transactions_without_any_record_need_no_frame(void)
     lab_free(l);
 }
 
+static void thousands_of_transactions_may_be_under_way(void)
+{
+    enum { COUNT = 3000 };
+    struct lab *l = lab_new(&(struct lab_options){ .method = LOG_METHOD_DSYNC, .segments = 40 });
+    for (uint32_t txn = 1; txn <= COUNT; txn++) {
+        lab_send_part(l, 0, 10, txn, 2, false);
+        if (txn % 500 == 0)
+            lab_step(l);
+    }
+    for (uint32_t txn = COUNT; txn >= 1; txn--) { // each of them needs all that follow
+        lab_send_part(l, 1, 10, txn, 2, false);
+        if (txn % 500 == 2)
+            lab_settle(l);
+        check_equal(lab_durable(l, 0), 0);
+    }
+    lab_settle(l);
+    check(lab_durable(l, 0) == COUNT && lab_durable(l, 1) == COUNT);
+    struct lab_found found;
+    lab_read(l, l->disk, &found);
+    check(found.wrong[0] == '\0' && found.units == 1 && found.positions[1] == COUNT);
+    for (uint32_t txn = 1; txn <= 1000; txn++) { // and their names are free again
+        lab_send_part(l, 2, 10, txn, 2, false);
+        lab_send_part(l, 3, 10, txn, 2, false);
+    }
+    lab_settle(l);
+    check(lab_durable(l, 2) == 1000 && lab_durable(l, 3) == 1000);
+    lab_free(l);
+}
+
 static void an_empty_transaction_behind_a_flush_is_durable_with_it(void)
 {
     struct lab *l = a_lab(LOG_METHOD_FDATASYNC, LOG_SYNC_ALWAYS);
@@ -271,6 +300,22 @@ static void a_chain_that_fills_frames_exactly_has_no_empty_frame(void)
     }
 }
 
+static void a_chain_in_a_large_segment_is_made_of_whole_frames(void)
+{
+    struct lab *l = lab_new(&(struct lab_options){ .method = LOG_METHOD_DSYNC, .segments = 1, .segment_size = 4 << 20 });
+    lab_send(l, 0, 2500000);
+    lab_settle(l);
+    check_equal(lab_durable(l, 0), 1);
+    check_equal(atomic_load(&log_stats(l->log)->frames), 3);
+    struct lab_found found;
+    lab_read(l, l->disk, &found);
+    check(found.wrong[0] == '\0' && found.chains == 1 && found.positions[0] == 1);
+    lab_send(l, 1, 10);
+    lab_settle(l);
+    lab_check_crashes(l);
+    lab_free(l);
+}
+
 static void the_durable_lsn_in_a_head_is_always_that_of_a_whole_unit(void)
 {
     struct lab *l = lab_new(&(struct lab_options){ .method = LOG_METHOD_DSYNC, .segments = 8, .frames = 1 });
@@ -286,7 +331,9 @@ static void the_durable_lsn_in_a_head_is_always_that_of_a_whole_unit(void)
 }
 
 TESTS(TEST(a_transaction_waits_for_all_its_parts), TEST(transactions_that_hang_together_are_cut_together),
-      TEST(transactions_without_any_record_need_no_frame), TEST(an_empty_transaction_behind_a_flush_is_durable_with_it),
+      TEST(transactions_without_any_record_need_no_frame), TEST(thousands_of_transactions_may_be_under_way),
+      TEST(an_empty_transaction_behind_a_flush_is_durable_with_it),
       TEST(whatever_comes_in_whatever_order_what_was_told_survives_and_transactions_are_whole),
       TEST(a_batch_larger_than_a_frame_is_a_chain_that_counts_when_it_is_whole), TEST(a_chain_of_many_batches_of_a_transaction_is_one_unit),
-      TEST(a_chain_that_fills_frames_exactly_has_no_empty_frame), TEST(the_durable_lsn_in_a_head_is_always_that_of_a_whole_unit))
+      TEST(a_chain_that_fills_frames_exactly_has_no_empty_frame), TEST(a_chain_in_a_large_segment_is_made_of_whole_frames),
+      TEST(the_durable_lsn_in_a_head_is_always_that_of_a_whole_unit))

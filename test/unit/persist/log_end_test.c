@@ -207,6 +207,8 @@ static void a_stop_writes_and_syncs_everything_and_says_so_in_a_last_frame(void)
             log_stop(l->log);
             check(log_has_work(l->log));
             check(!log_stopped(l->log));
+            lab_step(l);
+            check(!log_has_work(l->log) && !log_stopped(l->log));
             lab_settle(l);
             check(log_stopped(l->log) && log_stopped_clean(l->log));
             check(lab_durable(l, 0) == 2 && lab_durable(l, 1) == 1);
@@ -281,10 +283,55 @@ static void a_stop_does_not_wait_for_a_transaction_that_never_was_whole(void)
     lab_free(l);
 }
 
-TESTS(TEST(any_error_of_any_write_or_sync_poisons_the_log), TEST(a_short_write_of_any_length_poisons_the_log),
-      TEST(a_sync_that_answers_anything_but_zero_is_not_done), TEST(a_sync_cancelled_by_its_link_is_no_success),
-      TEST(the_first_failure_is_final_whatever_the_others_say), TEST(a_flush_that_returns_after_a_failed_write_tells_nothing),
-      TEST(bytes_that_change_behind_their_checksum_make_no_valid_frame), TEST(a_chain_whose_bytes_changed_is_never_completed),
-      TEST(a_stop_writes_and_syncs_everything_and_says_so_in_a_last_frame), TEST(a_stop_of_a_log_that_wrote_nothing_writes_nothing),
-      TEST(a_stop_without_room_for_the_last_frame_is_clean_all_the_same), TEST(a_stop_waits_for_a_segment_unless_there_will_be_none),
-      TEST(a_stop_does_not_wait_for_a_transaction_that_never_was_whole))
+// ---- memory
+
+static int takes_until_failure; // of those that log_new and log_batch_new make; 0: none fails
+
+static bool take_fails(void)
+{
+    return takes_until_failure > 0 && --takes_until_failure == 0;
+}
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return take_fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return take_fails() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+static void without_memory_there_is_no_log_and_nothing_is_lost(void)
+{
+    struct lab *l = a_lab(LOG_METHOD_DSYNC, LOG_SYNC_ALWAYS);
+    struct log_port *ports[LAB_PORTS] = { &l->ports[0], &l->ports[1], &l->ports[2], &l->ports[3] };
+    int rc = -ENOMEM, failed = 0;
+    for (int nth = 1; rc == -ENOMEM && nth < 20; nth++) {
+        struct log *log = l->log;
+        takes_until_failure = nth;
+        rc = log_new(&log, &l->options, &l->r, ports);
+        takes_until_failure = 0;
+        check(rc == 0 ? log != NULL : rc == -ENOMEM && log == NULL);
+        failed += rc != 0;
+        log_free(log);
+    }
+    check_equal(rc, 0);
+    check_equal(failed, 6);
+    takes_until_failure = 1;
+    check(log_batch_new() == NULL);
+    takes_until_failure = 0;
+    lab_free(l);
+}
+
+TESTS(TEST(without_memory_there_is_no_log_and_nothing_is_lost), TEST(any_error_of_any_write_or_sync_poisons_the_log),
+      TEST(a_short_write_of_any_length_poisons_the_log), TEST(a_sync_that_answers_anything_but_zero_is_not_done),
+      TEST(a_sync_cancelled_by_its_link_is_no_success), TEST(the_first_failure_is_final_whatever_the_others_say),
+      TEST(a_flush_that_returns_after_a_failed_write_tells_nothing), TEST(bytes_that_change_behind_their_checksum_make_no_valid_frame),
+      TEST(a_chain_whose_bytes_changed_is_never_completed), TEST(a_stop_writes_and_syncs_everything_and_says_so_in_a_last_frame),
+      TEST(a_stop_of_a_log_that_wrote_nothing_writes_nothing), TEST(a_stop_without_room_for_the_last_frame_is_clean_all_the_same),
+      TEST(a_stop_waits_for_a_segment_unless_there_will_be_none), TEST(a_stop_does_not_wait_for_a_transaction_that_never_was_whole))

@@ -132,6 +132,7 @@ static void no_more_frames_are_in_flight_than_allowed(void)
             lab_later(l, 1000000);
             lab_step(l);
             check_equal(l->count, i + 1 < frames ? i + 1 : frames);
+            check(log_next_ns(l->log) != 0);
         }
         check_equal(lab_durable(l, 0), 1);
         lab_settle(l);
@@ -139,6 +140,20 @@ static void no_more_frames_are_in_flight_than_allowed(void)
             check_equal(lab_durable(l, p), l->sent[p]);
         lab_free(l);
     }
+}
+
+static void a_full_house_of_frames_waits_for_completions_alone(void)
+{
+    struct lab *l = lab_new(&(struct lab_options){ .method = LOG_METHOD_DSYNC, .frames = 1 });
+    lab_send(l, 0, 10);
+    lab_step(l);
+    lab_send(l, 0, 10);
+    lab_step(l);
+    lab_later(l, 1000000);
+    lab_step(l);
+    check(log_next_ns(l->log) == UINT64_MAX && !log_wants_wake(l->log, true));
+    lab_settle(l);
+    lab_free(l);
 }
 
 static void a_flush_covers_what_was_written_before_it_and_nothing_else(void)
@@ -297,8 +312,14 @@ static void the_host_is_woken_only_when_it_would_not_look_by_itself(void)
     check(log_has_work(l->log));
     lab_step(l);
     check_equal(l->count, 1);
+    check(log_wants_wake(l->log, false) && log_next_ns(l->log) == UINT64_MAX); // the write's return is an event
     lab_settle(l);
     check_equal(lab_durable(l, 1), 1);
+    lab_send_part(l, 1, 10, 1, 2, false); // whose other part may come from anybody
+    lab_step(l);
+    lab_later(l, 5000000);
+    lab_step(l);
+    check(log_wants_wake(l->log, false));
     lab_free(l);
 }
 
@@ -594,13 +615,14 @@ static void what_was_never_written_is_freed_with_the_log(void)
 }
 TESTS(TEST(nothing_is_durable_before_its_flush_has_returned), TEST(a_synced_write_is_durable_when_it_and_its_headers_are_done),
       TEST(a_linked_frame_is_a_chain_of_ops_that_ends_with_its_sync), TEST(durable_is_a_prefix_whatever_the_order_of_completions),
-      TEST(no_more_frames_are_in_flight_than_allowed), TEST(a_flush_covers_what_was_written_before_it_and_nothing_else),
-      TEST(what_comes_while_a_flush_is_under_way_goes_out_together), TEST(enough_bytes_for_a_frame_of_their_own_do_not_wait),
-      TEST(a_unit_ends_with_the_batch_that_makes_it_large_enough), TEST(a_port_with_much_does_not_keep_the_others_waiting),
-      TEST(a_lone_batch_waits_for_nothing), TEST(the_host_is_woken_only_when_it_would_not_look_by_itself),
-      TEST(everysec_flushes_half_a_second_after_the_first_write), TEST(a_flush_of_a_full_segment_does_not_put_off_what_is_due_in_the_next),
-      TEST(a_batch_that_somebody_waits_for_is_flushed_at_once), TEST(whoever_wants_a_sync_of_what_is_still_in_the_port_gets_it),
-      TEST(without_syncs_what_is_written_is_told), TEST(a_change_of_policy_takes_effect_and_skips_nothing),
-      TEST(a_silence_of_five_milliseconds_is_sealed_once), TEST(what_a_later_frame_witnesses_needs_no_seal),
-      TEST(what_is_not_durable_is_not_sealed), TEST(a_seal_begins_no_segment), TEST(a_log_goes_on_where_its_origin_says),
-      TEST(a_reactor_that_registers_no_buffers_is_used_without), TEST(what_was_never_written_is_freed_with_the_log))
+      TEST(no_more_frames_are_in_flight_than_allowed), TEST(a_full_house_of_frames_waits_for_completions_alone),
+      TEST(a_flush_covers_what_was_written_before_it_and_nothing_else), TEST(what_comes_while_a_flush_is_under_way_goes_out_together),
+      TEST(enough_bytes_for_a_frame_of_their_own_do_not_wait), TEST(a_unit_ends_with_the_batch_that_makes_it_large_enough),
+      TEST(a_port_with_much_does_not_keep_the_others_waiting), TEST(a_lone_batch_waits_for_nothing),
+      TEST(the_host_is_woken_only_when_it_would_not_look_by_itself), TEST(everysec_flushes_half_a_second_after_the_first_write),
+      TEST(a_flush_of_a_full_segment_does_not_put_off_what_is_due_in_the_next), TEST(a_batch_that_somebody_waits_for_is_flushed_at_once),
+      TEST(whoever_wants_a_sync_of_what_is_still_in_the_port_gets_it), TEST(without_syncs_what_is_written_is_told),
+      TEST(a_change_of_policy_takes_effect_and_skips_nothing), TEST(a_silence_of_five_milliseconds_is_sealed_once),
+      TEST(what_a_later_frame_witnesses_needs_no_seal), TEST(what_is_not_durable_is_not_sealed), TEST(a_seal_begins_no_segment),
+      TEST(a_log_goes_on_where_its_origin_says), TEST(a_reactor_that_registers_no_buffers_is_used_without),
+      TEST(what_was_never_written_is_freed_with_the_log))
