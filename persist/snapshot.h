@@ -60,10 +60,10 @@ struct snapshot_identity {
 // A chunk being filled, or on its way. The memory is direct I/O's (disk_memory), SNAPSHOT_CHUNK_MAX bytes.
 struct snapshot_chunk {
     struct snapshot_chunk *next;
+    uint64_t set; // it was filled for (keeper.h)
     uint8_t *memory;
     uint32_t payload;
     uint32_t entries;
-    bool last; // the file's end: no payload
 };
 struct snapshot_chunk *snapshot_chunk_new(void);
 struct snapshot_chunk *snapshot_chunk_free(struct snapshot_chunk *c);
@@ -75,7 +75,6 @@ static inline bool snapshot_chunk_full(const struct snapshot_chunk *c)
 static inline void snapshot_chunk_reset(struct snapshot_chunk *c)
 {
     c->payload = c->entries = 0;
-    c->last = false;
 }
 // Appends as much of the entry as fits, from byte `done` of its encoding on; returns the new `done` (== snapshot_entry_size: all of it).
 uint64_t snapshot_chunk_add(struct snapshot_chunk *c, const struct snapshot_entry *e, uint64_t done);
