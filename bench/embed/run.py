@@ -173,7 +173,7 @@ def main():
            f"{machine()}. `bench/embed/run.py {' '.join(sys.argv[1:])}`: {a.rounds} rounds, medians.", "",
            f"*inside*: {a.inside_mib} MiB of items, *outside*: {a.outside_mib} MiB. Keys of 16 bytes, drawn uniformly. *get* copies the "
            "value, *view* reads its first and last byte in place; a batch's figures are of one of its keys. *local* is owned by its thread "
-           "(no lock), *shared* by all; *keyed* is SipHash-1-3 under a secret, *public* XXH3. See docs/BENCHMARKS.md."]
+           "(no lock), *shared* by all; *keyed* is AES under a secret (SipHash-1-3 without AES), *public* XXH3. See docs/BENCHMARKS.md."]
     for name, why in missing.items():
         out.append(f"\nLeft out: {name}: {why}")
     bars(out, peers, rounds, a)

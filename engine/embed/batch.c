@@ -104,7 +104,7 @@ static void pack_lane(void *context, size_t i, struct shard *sh, uint64_t hash, 
         p->worst = status;
         return;
     }
-    const struct entry *e = point_find(p->core, sh->keys, slice_in(p->keys[i]), hash);
+    const struct entry *e = keyspace_find_here(sh->keys, slice_in(p->keys[i]), hash, &p->core->clock.clock);
     if (e == NULL)
         return;
     struct slice value = entry_value(e);

@@ -35,7 +35,7 @@ static int shard_open(struct core *c, struct shard *sh, const struct skerry_opti
         .memory_max = (o->memory_max + shards - 1) / shards,
         .policy = (enum store_policy)o->policy,
         .public_hash = c->public_hash,
-        .secret = c->secret,
+        .secret = c->hash_keys.secret,
         .seed = draw(o),
         .memory = c->memory,
     };
@@ -77,7 +77,7 @@ int core_new(struct core **out, const struct skerry_options *o)
     route_init(&c->route, shards, (enum route_mode)o->route_mode);
     c->public_hash = o->hash == SKERRY_HASH_PUBLIC;
     c->locks = true;
-    c->secret = (struct hash_secret){ .k0 = draw(o), .k1 = draw(o) };
+    hash_keys_init(&c->hash_keys, &(struct hash_secret){ .k0 = draw(o), .k1 = draw(o) });
     host_clock_init(&c->clock, o);
     c->memory = choose_memory(c, o);
     for (uint32_t i = 0; i < shards; i++) {
@@ -129,6 +129,6 @@ struct place core_place(const struct core *c, struct slice key)
         h = hash_route(key);
     if (c->route.shards > 1)
         p.shard = route_shard_of_hash(&c->route, unlikely(by_session) ? hash_route(route_session_prefix(key)) : h);
-    p.hash = c->public_hash ? route_mix(h) : hash_keyed(&c->secret, key);
+    p.hash = c->public_hash ? route_mix(h) : hash_keyed(&c->hash_keys, key);
     return p;
 }

@@ -56,7 +56,7 @@ struct core {
     struct route route;
     bool public_hash;
     bool locks; // shared handles: set when open, cleared by a split
-    struct hash_secret secret;
+    struct hash_keys hash_keys;
     struct host_clock clock;
     struct host_memory host_memory;
     struct memory *memory;
@@ -158,7 +158,7 @@ struct place core_place(const struct core *c, struct slice key);
 static inline __attribute__((__always_inline__)) struct place core_place_here(const struct core *c, struct slice key)
 {
     if (likely(c->route.shards == 1))
-        return (struct place){ .hash = c->public_hash ? route_mix(hash_route(key)) : hash_keyed(&c->secret, key) };
+        return (struct place){ .hash = c->public_hash ? route_mix(hash_route(key)) : hash_keyed(&c->hash_keys, key) };
     return core_place(c, key);
 }
 
@@ -171,7 +171,7 @@ static inline struct place place_prepared(const struct skerry_prepared *key)
 static inline struct place core_session_place(const struct core *c, struct slice session)
 {
     uint64_t h = hash_route(session);
-    return (struct place){ .hash = c->public_hash ? route_mix(h) : hash_keyed(&c->secret, session),
+    return (struct place){ .hash = c->public_hash ? route_mix(h) : hash_keyed(&c->hash_keys, session),
                            .shard = route_shard_of_hash(&c->route, h) };
 }
 

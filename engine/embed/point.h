@@ -45,5 +45,5 @@ static always_inline enum skerry_status point_get(struct core *c, struct shard *
 
 static inline enum skerry_status point_exists(struct core *c, struct shard *sh, struct slice key, uint64_t hash)
 {
-    return point_find(c, sh->keys, key, hash) != NULL ? SKERRY_OK : SKERRY_NOT_FOUND;
+    return keyspace_find_here(sh->keys, key, hash, &c->clock.clock) != NULL ? SKERRY_OK : SKERRY_NOT_FOUND;
 }

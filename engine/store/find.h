@@ -11,8 +11,8 @@
 // As keyspace_hash and keyspace_prefetch. `route_hash`: of the key, or what somebody says it is; only looked at with index-hash public.
 static always_inline uint64_t keyspace_hash_here(const struct keyspace *ks, struct slice key, uint64_t route_hash)
 {
-    const struct store_options *o = &ks->store->options;
-    return unlikely(o->public_hash) ? route_mix(route_hash) : hash_keyed(&o->secret, key);
+    const struct store *s = ks->store;
+    return unlikely(s->options.public_hash) ? route_mix(route_hash) : hash_keyed(&s->hash_keys, key);
 }
 
 static always_inline void keyspace_prefetch_here(const struct keyspace *ks, uint64_t hash)
@@ -85,7 +85,7 @@ static always_inline bool keyspace_overwrite(struct keyspace *ks, struct slice k
     return true;
 }
 
-// As keyspace_find_at.
+// As keyspace_find_at. What is not a small entry without extras takes the long way.
 static always_inline struct entry *keyspace_find_here(struct keyspace *ks, struct slice key, uint64_t hash, struct keyspace_clock *clock)
 {
     const struct store *s = ks->store;
@@ -94,24 +94,25 @@ static always_inline struct entry *keyspace_find_here(struct keyspace *ks, struc
         return keyspace_find_at(ks, key, hash, clock);
     const struct arena *arena = &s->world.slabs.arena;
     const struct segment *segment = &d->segments[directory_slot(d, hash)];
-    uint32_t x = segment_position(segment, hash);
-    const struct bucket *b = (const struct bucket *)arena_at(arena, segment->ref) + segment_home(segment, x);
-    for (uint32_t match = bucket_match(b, segment_tag(x)); match != 0; match &= match - 1) {
-        struct entry *e = arena_at(arena, b->refs[__builtin_ctz(match)]);
-        // Small entries without extras are told apart by their first two bytes; the rest takes the long way.
-        if (unlikely((e->head & ~(ENTRY_HEAD_TYPE | ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != 0))
-            return keyspace_find_at(ks, key, hash, clock);
-        if (e->rest[0] != key.len)
-            continue;
-        const uint8_t *have = (const uint8_t *)e + ENTRY_LENGTHS_LEN[entry_form(e)];
-        if (likely(keys_same(have, key.data, key.len))) {
+    const struct bucket *buckets = arena_at(arena, segment->ref);
+    uint32_t x = segment_position(segment, hash), at = segment_home(segment, x);
+    for (uint32_t tries = segment->buckets; tries > 0; tries--) {
+        const struct bucket *b = &buckets[at];
+        for (uint32_t match = bucket_match(b, segment_tag(x)); match != 0; match &= match - 1) {
+            struct entry *e = arena_at(arena, b->refs[__builtin_ctz(match)]);
+            prefetch((const uint8_t *)e + 64); // the value's end: its address would wait for the header
+            if (unlikely((e->head & ~(ENTRY_HEAD_TYPE | ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != 0))
+                return keyspace_find_at(ks, key, hash, clock);
+            const uint8_t *have = (const uint8_t *)e + ENTRY_LENGTHS_LEN[entry_form(e)];
+            if (e->rest[0] != key.len || !likely(keys_same(have, key.data, key.len)))
+                continue;
             ks->stats.hits++;
             return e;
         }
+        if (likely(b->passed == 0))
+            break;
+        at = at + 1 == segment->buckets ? 0 : at + 1;
     }
-    if (likely(b->passed == 0)) {
-        ks->stats.misses++;
-        return NULL;
-    }
-    return keyspace_find_at(ks, key, hash, clock);
+    ks->stats.misses++;
+    return NULL;
 }

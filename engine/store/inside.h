@@ -22,6 +22,7 @@ struct store {
     struct index_world world; // slabs and how entries hash
     struct deadlines deadlines;
     struct store_options options;
+    struct hash_keys hash_keys;
     bool has_recency;          // the policy keeps something in entries
     bool untouching;           // and lookups leave it as it is
     struct directory *garbage; // cleared keyspaces, freed in pieces

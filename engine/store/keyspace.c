@@ -20,7 +20,7 @@ uint64_t keyspace_hash(const struct keyspace *ks, struct slice key)
 {
     const struct store *s = ks->store;
     if (likely(!s->options.public_hash))
-        return hash_keyed(&s->options.secret, key);
+        return hash_keyed(&s->hash_keys, key);
     // Bits of the route are the same for all keys of a shard: mix them, so that the index sees none.
     return route_mix(hash_route(key));
 }

@@ -42,6 +42,7 @@ int store_new(struct store **out, const struct store_options *options)
     if (s == NULL)
         return -ENOMEM;
     s->options = *options;
+    hash_keys_init(&s->hash_keys, &options->secret);
     int failed = keyspaces_new(s);
     if (failed == 0)
         failed = slabs_init(&s->world.slabs, options->memory);

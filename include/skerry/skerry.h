@@ -79,7 +79,7 @@ enum skerry_route_mode {
 };
 
 enum skerry_hash {
-    SKERRY_HASH_KEYED,  // SipHash-1-3 under a secret: for keys that strangers choose
+    SKERRY_HASH_KEYED,  // under a secret: for keys that strangers choose
     SKERRY_HASH_PUBLIC, // XXH3-64: faster; whoever chooses the keys can make them collide
 };
 
