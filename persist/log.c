@@ -276,7 +276,7 @@ static uint64_t oldest_ns(const struct log *l)
 static void stats_publish(struct log *l)
 {
     atomic_store_explicit(&l->stats.sync, l->sync, memory_order_relaxed);
-    atomic_store_explicit(&l->stats.durable_lsn, l->durable.lsn, memory_order_relaxed);
+    atomic_store_explicit(&l->stats.durable_lsn, l->durable.lsn, memory_order_release);
     atomic_store_explicit(&l->stats.oldest_ns, oldest_ns(l), memory_order_relaxed);
     atomic_store_explicit(&l->stats.pending_bytes, l->pending_bytes + l->cut_bytes - l->durable.bytes, memory_order_relaxed);
 }

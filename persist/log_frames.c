@@ -130,7 +130,8 @@ static void slot_send(struct log *l, struct log_slot *slot, struct frame_head *h
     log_add(&l->stats.frames, 1);
     log_add(&l->stats.bytes, len);
     log_add(&l->stats.payload_bytes, h->payload);
-    atomic_store_explicit(&l->stats.lsn, h->lsn, memory_order_relaxed);
+    if (slot->ends_unit)
+        atomic_store_explicit(&l->stats.lsn, h->lsn, memory_order_release);
     slot_submit(l, slot, place.offset, len);
 }
 

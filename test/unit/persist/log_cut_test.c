@@ -246,7 +246,9 @@ static void a_batch_larger_than_a_frame_is_a_chain_that_counts_when_it_is_whole(
         lab_send(l, 1, 10);
         for (int i = 0; i < 200 && lab_durable(l, 0) < 2; i++) {
             lab_step(l);
-            check_equal(lab_durable(l, 0) == 2, lab_written(l, 0) == 2 && lab_durable(l, 0) == 2);
+            uint64_t lsn = atomic_load(&log_stats(l->log)->lsn); // of a unit, whoever asks
+            check(lsn == 1 || lsn >= 5);
+            check(atomic_load(&log_stats(l->log)->durable_lsn) <= lsn);
             lab_check_crashes(l);
             if (l->count > 0)
                 lab_finish(l, 0);
