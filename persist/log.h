@@ -67,8 +67,8 @@ struct log_options {
 // Counters for INFO: written by the role, read by anybody (relaxed).
 struct log_stats {
     _Atomic uint64_t lsn, durable_lsn; // of the last frame of a unit, never in the middle of a chain
-    _Atomic uint64_t frames;  // written
-    _Atomic uint64_t flushes; // syncs, and frames that are written and synced in one
+    _Atomic uint64_t frames;           // written
+    _Atomic uint64_t flushes;          // syncs, and frames that are written and synced in one
     _Atomic uint64_t batches, bytes, payload_bytes;
     _Atomic uint64_t segments;                   // begun since start
     _Atomic uint64_t segments_ready;             // waiting to be begun
