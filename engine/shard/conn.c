@@ -132,7 +132,7 @@ void conn_free(struct conn *c)
 {
     struct worker *w = c->worker;
     assert(c->state == CONN_CLOSING && c->pending == NULL);
-    assert(c->recv.state == OP_IDLE && c->send.state == OP_IDLE && c->cancel.state == OP_IDLE);
+    assert(conn_idle(c));
     reactor_close(w->reactor, c->client.fd);
     list_remove(&c->link);
     list_remove(&c->dirty);
@@ -163,7 +163,7 @@ struct buf *conn_out_begin(struct conn *c)
     struct worker *w = c->worker;
     struct arena_turn *arena = &w->arenas[w->arena];
     struct buf *out = &c->out;
-    if (out->data == NULL && arena->used < TURN_ARENA_SIZE / 2)
+    if (out->data == NULL && arena->used < TURN_ARENA_FULL)
         buf_init_borrowed(out, arena->memory + arena->used, TURN_ARENA_SIZE - arena->used, BUF_NO_LIMIT);
     else if (out->borrowed && out->data + out->len == arena->memory + arena->used)
         out->cap = out->len + TURN_ARENA_SIZE - arena->used;

@@ -105,6 +105,7 @@ struct conn {
     struct buf later;  // came behind it while the connection waited or had a backlog
     struct blob *blob; // big argument being received
     uint64_t blob_left;
+    uint32_t put_off;    // completions of `recv` that the worker has put off
     uint32_t only_shard; // of a direct port, else NO_SHARD
     size_t big_head;     // of a frame in the receive buffer whose big argument is cut: bytes up to the payload; 0 = none
     uint32_t blob_arg;
@@ -115,6 +116,12 @@ struct conn {
     struct multi *multi;   // MULTI and WATCH; NULL: never asked for
     struct client client;
 };
+
+// No op is in flight, and no completion left to be looked at: it may be freed.
+static inline bool conn_idle(const struct conn *c)
+{
+    return c->recv.state == OP_IDLE && c->send.state == OP_IDLE && c->cancel.state == OP_IDLE && c->put_off == 0;
+}
 
 // Takes the descriptor. NULL: out of memory, and the descriptor is closed.
 struct conn *conn_new(struct worker *w, int fd, bool is_unix);

@@ -7,6 +7,8 @@
 //   stalled          connections that had to wait go on
 //   clock            expiry, timeouts, statistics
 //   turn's end       one send per connection, one message per worker, connections that are done are freed
+#include <stdlib.h>
+
 #include "engine/shard/accept.h"
 #include "engine/shard/ahead.h"
 #include "engine/shard/conn.h"
@@ -50,6 +52,34 @@ static void on_completion(struct worker *w, const struct completion *done)
     }
 }
 
+// A send is never put off: a quiet one is in this array for the last time (reactor.h). A connection's receives stay in order, for once one
+// is put off, so are all that follow. False: it is to be looked at now.
+static cold bool put_off(struct worker *w, const struct completion *done)
+{
+    struct put_off *p = &w->put_off[w->put_off_to];
+    if (done->op->owner != OWNER_CONN_RECV)
+        return false;
+    if (p->count == p->cap) {
+        uint32_t cap = p->cap == 0 ? 64 : p->cap * 2;
+        struct completion *grown = realloc(p->items, cap * sizeof *grown);
+        if (grown == NULL) {
+            conn_close(container_of(done->op, struct conn, recv)); // and its bytes are not looked at, so that none pass others
+            return false;
+        }
+        p->items = grown;
+        p->cap = cap;
+    }
+    p->items[p->count++] = *done;
+    container_of(done->op, struct conn, recv)->put_off++;
+    w->stats.receives_put_off++;
+    return true;
+}
+
+static inline bool has_put_off(const struct worker *w)
+{
+    return w->put_off[w->put_off_to].count > 0;
+}
+
 static void on_completions(struct worker *w, const struct completion *done, uint32_t count)
 {
     struct ahead ring[AHEAD_RING];
@@ -59,8 +89,20 @@ static void on_completions(struct worker *w, const struct completion *done, uint
             ahead_look(w, &done[looked], &ring[looked % AHEAD_RING]);
         for (; asked < looked && asked < i + AHEAD_ENTRY; asked++)
             ahead_entry(&ring[asked % AHEAD_RING]);
+        if (unlikely(w->arenas[w->arena].used >= TURN_ARENA_FULL || has_put_off(w)) && put_off(w, &done[i]))
+            continue;
         on_completion(w, &done[i]);
     }
+}
+
+static cold void on_put_off(struct worker *w)
+{
+    struct put_off *p = &w->put_off[w->put_off_to];
+    w->put_off_to ^= 1;
+    for (uint32_t i = 0; i < p->count; i++)
+        container_of(p->items[i].op, struct conn, recv)->put_off--;
+    on_completions(w, p->items, p->count);
+    p->count = 0;
 }
 
 // False: there is more.
@@ -156,7 +198,7 @@ static void tick(struct worker *w)
 
 static bool has_due(const struct conn *c)
 {
-    return c->pending != NULL || conn_unsent(c) > 0 || session_has_kept(c);
+    return c->pending != NULL || conn_unsent(c) > 0 || session_has_kept(c) || c->put_off > 0;
 }
 
 static bool listeners_idle(const struct worker *w)
@@ -214,7 +256,7 @@ static void maintain(struct worker *w)
 static uint64_t may_wait_ns(struct worker *w)
 {
     if (w->maintain_more || !list_empty(&w->stalled) || !list_empty(&w->dirty) || mesh_has_backlog(&w->mesh) || mesh_has_mail(&w->mesh) ||
-        !list_empty(&w->slices) || txn_hurries(w))
+        !list_empty(&w->slices) || txn_hurries(w) || has_put_off(w))
         return 0;
     int64_t until = w->next_cron_ms;
     bool rests = w->pause.until_ms != 0 || atomic_load_explicit(&w->server->no_active_expire, memory_order_relaxed);
@@ -240,7 +282,7 @@ static void end_turn(struct worker *w)
     mesh_push(&w->mesh, w->server->workers);
     list_for_each_safe (closing, &w->closing) {
         struct conn *c = container_of(closing, struct conn, link);
-        if (c->recv.state == OP_IDLE && c->send.state == OP_IDLE && c->cancel.state == OP_IDLE && !multi_busy(c->multi))
+        if (conn_idle(c) && !multi_busy(c->multi))
             conn_free(c);
     }
 }
@@ -269,6 +311,8 @@ bool worker_turn(struct worker *w)
     arena->used = 0;
     note_turn(w);
     watch_turn(w);
+    if (unlikely(has_put_off(w)))
+        on_put_off(w);
     on_completions(w, done, count);
     w->watch.mark = 0;
     drain_mesh(w);

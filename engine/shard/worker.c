@@ -101,6 +101,7 @@ struct worker *worker_free(struct worker *w)
     list_for_each_safe (node, &w->closing) {
         struct conn *c = container_of(node, struct conn, link);
         c->recv.state = c->send.state = c->cancel.state = OP_IDLE; // the reactor has stopped
+        c->put_off = 0;
         conn_free(c);
     }
     for (uint32_t i = 0; i < w->listener_count; i++)
@@ -126,6 +127,8 @@ struct worker *worker_free(struct worker *w)
     mesh_deinit(&w->mesh);
     fcnp_deinit(&w->native);
     options_deinit(&w->options);
+    free(w->put_off[0].items);
+    free(w->put_off[1].items);
     free(w->listeners);
     free(w->commands);
     free(w->databases);

@@ -47,6 +47,7 @@ struct worker_stats {
     uint64_t values_referred; // large values sent without a copy
     uint64_t keyspace_hits, keyspace_misses, expired, evicted, memory_used, memory_reserved;
     uint64_t sends_short;                                                                     // that the socket did not take at once
+    uint64_t receives_put_off;                                                                // to the next turn, its arena being full
     uint64_t memory_entries, memory_index, memory_blobs, memory_deadlines, memory_free_slots; // as store_memory()
     uint64_t memory_buffers; // pages of the turns' arenas, blocks between workers, receive buffers beyond the first
 };
@@ -160,6 +161,14 @@ struct arena_turn {
     size_t used_most;
 };
 #define TURN_ARENA_SIZE (1024 * 1024)
+#define TURN_ARENA_FULL (TURN_ARENA_SIZE / 2) // in use: nobody begins another reply there
+
+// Receives that a turn does not look at any more because its arena is full: the next one begins with them. What would be read now would
+// be answered from the heap, and what all connections are answered at once would pass by the cache.
+struct put_off {
+    struct completion *items;
+    uint32_t count, cap;
+};
 
 struct worker {
     // Every request.
@@ -169,12 +178,14 @@ struct worker {
     struct prng prng;
     int64_t now_ms;
     struct arena_turn arenas[2];
-    uint32_t arena;      // the one in use
-    struct list dirty;   // connections with replies to send
-    struct list stalled; // connections that wait for room in the mesh
-    uint32_t seen;       // flags of the commands looked up for the batch to come
-    bool public_hash;    // index-hash public
-    bool watching;       // each request is looked at: somebody monitors, or clients are paused (watch.h)
+    uint32_t arena;            // the one in use
+    struct list dirty;         // connections with replies to send
+    struct list stalled;       // connections that wait for room in the mesh
+    struct put_off put_off[2]; // one is filled while the other is walked
+    uint32_t put_off_to;       // the one to fill
+    uint32_t seen;             // flags of the commands looked up for the batch to come
+    bool public_hash;          // index-hash public
+    bool watching;             // each request is looked at: somebody monitors, or clients are paused (watch.h)
     _Alignas(64) struct item items[BATCH_REQUESTS];
     struct slice args[BATCH_ARGS];
     struct fcnp native; // parser, limits set before each use

@@ -126,3 +126,37 @@ def many_large_values_are_few_mappings(config):
             check_equal(c.call("GET", f"l{k}") == value[:65536 + k], True, f"value {k} of those left")
         c.must("FLUSHALL")
         wait_until(lambda: field(s, "used_memory_reserved") < 16 << 20, 10, "the pages' return")
+
+
+@test(BACKENDS, own=True, skerry_only=True)
+def what_a_turn_cannot_answer_the_next_one_does_in_order(config):
+    values = [bytes([65 + i]) * (15000 + i) for i in range(16)]
+    with Server(config.but(workers=1), "--enable-debug-command", "yes") as s, s.client() as sleeper:
+        for i, value in enumerate(values):
+            sleeper.must("SET", f"v{i}", value)
+        for round in range(20):
+            clients = [s.client() for _ in range(40)]
+            sleeper.send(encode("DEBUG", "SLEEP", "0.2"))
+            for n, c in enumerate(clients):  # all are there when the server wakes, some with their end
+                for i in range(16):
+                    c.send(encode("GET", f"v{(n + i) % 16}") + encode("ECHO", str(i)))
+                if n % 3 == 0:
+                    c.half_close()
+            for n, c in enumerate(clients):
+                for i in range(16):
+                    check_equal(c.read() == values[(n + i) % 16], True, f"client {n}, value {i}")
+                    check_equal(c.read(), b"%d" % i)
+                if n % 3 == 0:
+                    c.expect_closed()
+                c.close()
+            check_equal(sleeper.read(), "OK")
+            if field(s, "receives_put_off") > 0:
+                break
+        check(field(s, "receives_put_off") > 0, "nothing was put off")
+        # Whoever goes away meanwhile is forgotten.
+        sleeper.send(encode("DEBUG", "SLEEP", "0.2"))
+        for n in range(60):
+            with s.client() as c:
+                c.send(b"".join(encode("GET", f"v{i}") for i in range(16)) * 4)
+        check_equal(sleeper.read(), "OK")
+        wait_until(lambda: field(s, "connected_clients") == 2, 10, "the clients to be gone")
