@@ -186,6 +186,7 @@ static void stop_end(struct log *l, bool clean)
 {
     log_segments_hand_back_all(l);
     l->stop = LOG_STOP_DONE;
+    l->keeper_told = true;
     atomic_store_explicit(&l->stopped, clean ? 2 : 1, memory_order_release);
 }
 
@@ -339,11 +340,18 @@ uint64_t log_told(struct log *l, uint32_t word)
     return bits;
 }
 
+bool log_told_keeper(struct log *l)
+{
+    bool told = l->keeper_told;
+    l->keeper_told = false;
+    return told;
+}
+
 bool log_has_work(const struct log *l)
 {
     if (l->stop == LOG_STOP_DONE)
         return false;
-    if (atomic_load_explicit(&l->given, memory_order_relaxed) != NULL)
+    if (log_segments_given(l))
         return true;
     if (atomic_load_explicit(&l->wanted_sync, memory_order_relaxed) != (uint32_t)l->sync)
         return true;

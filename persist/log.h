@@ -93,6 +93,8 @@ void log_step(struct log *l);
 uint64_t log_next_ns(const struct log *l);
 // Ports that were told something since the last call, as a bit each: the host wakes their workers.
 uint64_t log_told(struct log *l, uint32_t word);
+// Since the last call a segment was begun or handed back, or the log has stopped: the host wakes the keeper's, who makes the next one.
+bool log_told_keeper(struct log *l);
 // Has something come that log_step should look at before its time? For the host's reactor->pending.
 bool log_has_work(const struct log *l);
 // Any thread, behind log_port_send of a batch (its `sync`): must the host be woken? Not while it looks by itself soon enough: when the
@@ -106,7 +108,9 @@ uint32_t log_state(const struct log *l); // enum log_state; any thread
 
 // ---- with the keeper: lists without locks (both ends may be different threads)
 void log_segment_give(struct log *l, struct log_segment *s); // ready: to be begun in the order of ids
-struct log_segment *log_segment_take(struct log *l);         // full ones, oldest first, all their frames durable; or NULL
+// Any thread: some were given that the host has not looked at. The keeper's host wakes the log's, which may wait for one.
+bool log_segments_given(const struct log *l);
+struct log_segment *log_segment_take(struct log *l); // full ones, oldest first, all their frames durable; or NULL
 // The keeper could not make one: -ENOSPC and the like; 0: it can again. Not poison: LOG_FULL once the ready ones are used up and the last
 // one is half full. Without trouble a log that waits for a segment just waits.
 void log_segment_trouble(struct log *l, int error);

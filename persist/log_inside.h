@@ -130,7 +130,7 @@ struct log {
     uint32_t stretch_first, stretch_count;
 
     uint64_t *told; // bits
-    bool all_told;
+    bool keeper_told;
 
     struct log_stats stats;
 

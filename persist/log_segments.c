@@ -38,9 +38,14 @@ void log_segment_give(struct log *l, struct log_segment *s)
     push(&l->given, s);
 }
 
+bool log_segments_given(const struct log *l)
+{
+    return atomic_load_explicit(&l->given, memory_order_relaxed) != NULL;
+}
+
 void log_segments_collect(struct log *l)
 {
-    if (atomic_load_explicit(&l->given, memory_order_relaxed) == NULL)
+    if (!log_segments_given(l))
         return;
     struct log_segment *s = atomic_exchange_explicit(&l->given, NULL, memory_order_acquire), *next;
     for (; s != NULL; s = next) {
@@ -64,6 +69,7 @@ static struct log_stretch *begin(struct log *l)
     l->ready = segment->next;
     atomic_fetch_sub_explicit(&l->stats.segments_ready, 1, memory_order_relaxed);
     log_add(&l->stats.segments, 1);
+    l->keeper_told = true;
     struct segment_header *h = &segment->header;
     assert(h->id > l->last_segment);
     h->first_lsn = l->lsn + 1;
@@ -96,6 +102,7 @@ static void hand_back(struct log *l, struct log_stretch *s)
 {
     s->segment->last_lsn = s->last_lsn;
     push(&l->full, s->segment);
+    l->keeper_told = true;
     l->stretch_first = (l->stretch_first + 1) % LOG_STRETCHES;
     l->stretch_count--;
 }

@@ -118,6 +118,27 @@ static void with_no_flushes_at_all_a_full_segment_is_synced_before_it_goes_back(
     lab_free(l);
 }
 
+static void the_keeper_is_told_when_it_has_something_to_do(void)
+{
+    struct lab *l = a_lab(LOG_METHOD_DSYNC, LOG_SYNC_ALWAYS);
+    check(log_segments_given(l->log));
+    lab_step(l);
+    check(!log_segments_given(l->log) && !log_told_keeper(l->log));
+    lab_send(l, 0, 14 * 4096 - 200);
+    lab_step(l);
+    check(log_told_keeper(l->log) && !log_told_keeper(l->log)); // one is begun
+    lab_settle(l);
+    check(!log_told_keeper(l->log));
+    lab_send(l, 0, 10);
+    lab_settle(l);
+    check(log_told_keeper(l->log)); // another, and the first is full
+    check_equal(lab_take_back(l), 1);
+    log_stop(l->log);
+    lab_settle(l);
+    check(log_told_keeper(l->log));
+    lab_free(l);
+}
+
 static void segments_are_begun_in_the_order_of_their_ids(void)
 {
     struct lab *l = lab_new(&(struct lab_options){ .method = LOG_METHOD_DSYNC, .segments = 1 });
@@ -240,6 +261,6 @@ static void the_last_room_is_used_up_by_smaller_units(void)
 
 TESTS(TEST(frames_end_anywhere_in_a_segment_and_the_next_one_goes_on), TEST(a_new_segments_first_frame_is_not_durable_without_its_headers),
       TEST(a_full_segment_goes_back_when_all_in_it_is_durable), TEST(with_no_flushes_at_all_a_full_segment_is_synced_before_it_goes_back),
-      TEST(segments_are_begun_in_the_order_of_their_ids), TEST(more_segments_than_may_be_open_wait_for_their_flushes),
-      TEST(without_a_segment_the_log_waits_and_goes_on_when_there_is_one),
+      TEST(the_keeper_is_told_when_it_has_something_to_do), TEST(segments_are_begun_in_the_order_of_their_ids),
+      TEST(more_segments_than_may_be_open_wait_for_their_flushes), TEST(without_a_segment_the_log_waits_and_goes_on_when_there_is_one),
       TEST(trouble_is_told_when_the_last_segment_is_half_full_and_it_resumes_by_itself), TEST(the_last_room_is_used_up_by_smaller_units))
