@@ -121,13 +121,24 @@ static int sort_segments(struct keeper *k, struct names *n)
         bool good = peek_segment(k, id, &h, &size);
         if (id >= s->next_id)
             s->next_id = id + 1;
-        if (id < k->manifest.first_segment || id > k->origin.last_segment) {
+        if (id > k->origin.last_segment)
+            continue;
+        if (id < k->manifest.first_segment) {
             failed = keeper_segments_old(k, id, size);
             continue;
         }
         failed = keeper_segments_full(k, &(struct full_segment){ .id = id, .epoch = good ? h.epoch : 0, .size = size, .last_lsn = end });
         if (good && h.first_lsn > 0)
             end = h.first_lsn - 1;
+    }
+    // What this start has cut, and what was made ahead: the newest goes first (keeper_segments.c).
+    for (uint32_t i = 0; i < n->segment_count && failed == 0; i++) {
+        uint64_t id = n->segments[i], size = 0;
+        struct segment_header h;
+        if (id <= k->origin.last_segment)
+            continue;
+        (void)peek_segment(k, id, &h, &size);
+        failed = keeper_segments_old(k, id, size);
     }
     return failed;
 }

@@ -98,6 +98,15 @@ static void names_of(const struct making *m, char name[SEGMENT_NAME_MAX], char p
     (void)snprintf(part, PART_NAME_MAX, "%s.part", name);
 }
 
+// For good: of segments that a start has cut, a later one says that it follows an earlier one, so the later one must go first.
+static int remove_segment(struct keeper *k, const char *name)
+{
+    int failed = k->disk->ops->unlink(k->disk, name);
+    if (failed == -ENOENT)
+        return 0;
+    return failed != 0 ? failed : k->disk->ops->sync_names(k->disk);
+}
+
 // An old file of the right size, under the name of what it will be: 1, none; or -errno.
 static int begin_recycled(struct keeper *k)
 {
@@ -124,8 +133,8 @@ static int begin_recycled(struct keeper *k)
             m->offset = old.size;
             return m->fd < 0 ? m->fd : 0;
         }
-        int failed = d->ops->unlink(d, name);
-        if (failed != 0 && failed != -ENOENT)
+        int failed = remove_segment(k, name);
+        if (failed != 0)
             return failed;
         s->old_count--;
         atomic_fetch_add_explicit(&k->stats.segments_removed, 1, memory_order_relaxed);
@@ -305,8 +314,8 @@ static void remove_some(struct keeper *k)
     if (s->old_count <= keep)
         return;
     segment_name(s->old[s->old_count - 1].id, name);
-    int failed = k->disk->ops->unlink(k->disk, name);
-    if (failed != 0 && failed != -ENOENT)
+    int failed = remove_segment(k, name);
+    if (failed != 0)
         keeper_say(k, LOG_WARNING, "%s could not be removed: %s; it stays until the next start", name, strerror(-failed));
     s->old_count--;
     atomic_fetch_add_explicit(&k->stats.segments_removed, 1, memory_order_relaxed);

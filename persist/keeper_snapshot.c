@@ -110,7 +110,8 @@ uint64_t keeper_snapshot_begin(struct keeper *k, int64_t now_ms)
         atomic_store_explicit(&s->entries, 0, memory_order_relaxed);
         atomic_store_explicit(&s->bytes, 0, memory_order_relaxed);
         s->began_ms = now_ms;
-        s->lsn = k->log != NULL ? atomic_load_explicit(&log_stats(k->log)->lsn, memory_order_acquire) : k->origin.lsn;
+        // The end of a unit: what lies behind it is read from its first frame on.
+        s->lsn = k->log != NULL ? atomic_load_explicit(&log_stats(k->log)->durable_lsn, memory_order_acquire) : k->origin.lsn;
         for (uint32_t i = 0; i < k->options.workers; i++) {
             atomic_store_explicit(&s->files[i].ended, false, memory_order_relaxed);
             atomic_store_explicit(&s->files[i].busy, id, memory_order_relaxed);

@@ -136,6 +136,8 @@ struct log_segment *log_segment_take(struct log *l)
             s = next;
         }
     }
+    if (l->taken == NULL && log_stopped(l)) // those that came too late
+        l->taken = atomic_exchange_explicit(&l->given, NULL, memory_order_acquire);
     struct log_segment *oldest = l->taken;
     if (oldest != NULL)
         l->taken = oldest->next;

@@ -58,6 +58,16 @@ static int shard_tables(struct recover *r)
     return r->marks != NULL && r->next != NULL && r->sequences != NULL ? 0 : -ENOMEM;
 }
 
+// As large as the largest segment, if that is not large.
+static int window_for(struct recover *r)
+{
+    uint64_t most = BLOCK_SIZE;
+    for (uint32_t i = 0; i < r->segment_count; i++)
+        most = r->segments[i].size > most ? r->segments[i].size : most;
+    most = most < WINDOW_BYTES ? round_up(most, BLOCK_SIZE) : WINDOW_BYTES;
+    return window_init(&r->window, r->disk, (size_t)most);
+}
+
 int recover_open(struct recover **out, struct disk *disk, const struct recover_options *options)
 {
     struct recover *r = calloc(1, sizeof *r);
@@ -67,12 +77,15 @@ int recover_open(struct recover **out, struct disk *disk, const struct recover_o
     r->options = *options;
     r->on = UINT32_MAX;
     r->report.rule = "";
+    r->window.fd = -1;
     buf_init(&r->chain, BUF_NO_LIMIT);
-    int rc = window_init(&r->window, disk, WINDOW_BYTES);
+    r->block = disk_memory(BLOCK_SIZE);
+    int rc = r->block == NULL ? -ENOMEM : recover_files(r);
     if (rc == 0)
-        rc = recover_files(r);
+        rc = window_for(r);
     if (rc == 0)
         rc = shard_tables(r);
+    r->at = r->segment_count;
     if (rc == 0 && r->phase != PHASE_END)
         rc = recover_snapshot_choose(r);
     if (rc != 0) {
@@ -89,6 +102,7 @@ struct recover *recover_free(struct recover *r)
         return NULL;
     snapshot_reader_free(r->reader);
     window_deinit(&r->window);
+    disk_memory_free(r->block, BLOCK_SIZE);
     buf_deinit(&r->chain);
     free(r->segments);
     free(r->marks);

@@ -44,6 +44,18 @@ struct recover_report {
     uint64_t frames, units, records, entries, bytes;
 };
 
+// Tests of the tests: what recovery must not do, one at a time (docs/PLANTED.md). Only tests set it.
+enum recover_fault {
+    RECOVER_FAULT_NONE,
+    RECOVER_FAULT_TORN_IS_ROT,  // 24: takes a torn tail for damage
+    RECOVER_FAULT_NO_EPOCH,     // 7: frames of an earlier life of the file pass
+    RECOVER_FAULT_BACK_TO_LIFE, // 9: goes on with what an earlier start has cut
+    RECOVER_FAULT_NO_WITNESS,   // damage in the middle passes for a torn tail
+    RECOVER_FAULT_TORN_FRAME,   // a frame passes whatever its checksum says
+    RECOVER_FAULT_HALF_CHAIN,   // a chain counts without its last part
+    RECOVER_FAULTS
+};
+
 struct recover_options {
     uint32_t shards;                               // 0: whatever the directory says; else it must say the same
     uint64_t segment_size;                         // of new segments
@@ -51,6 +63,7 @@ struct recover_options {
     void *context;
     bool verify_only; // pieces are checked and not handed out
     bool salvage;     // go on behind damage: what verifies is handed out, the rest listed through warn
+    uint32_t fault;   // enum recover_fault
 };
 
 // What recover_next hands out; valid until the next call.

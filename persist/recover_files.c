@@ -57,9 +57,9 @@ uint32_t recover_find(const struct recover *r, uint64_t id)
 
 int recover_block(struct recover *r, int fd, uint64_t offset, uint8_t *block)
 {
-    int rc = r->disk->ops->read(r->disk, fd, r->window.memory, BLOCK_SIZE, offset);
+    int rc = r->disk->ops->read(r->disk, fd, r->block, BLOCK_SIZE, offset);
     if (rc == 0)
-        memcpy(block, r->window.memory, BLOCK_SIZE);
+        memcpy(block, r->block, BLOCK_SIZE);
     return rc;
 }
 

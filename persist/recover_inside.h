@@ -20,7 +20,7 @@ static inline int recover_open_flags(const struct disk *d)
 
 // ---- window
 
-#define WINDOW_BYTES (4u * 1024 * 1024) // of a read; a file that is smaller is read at once
+#define WINDOW_BYTES (4u * 1024 * 1024) // of a read, which is more than the largest frame; a smaller file is read at once
 
 struct window {
     struct disk *disk;
@@ -123,6 +123,8 @@ struct recover {
     uint64_t bytes_total;   // of the files that are to be read
     uint64_t snapshot_read; // bytes
 
+    uint8_t *block; // for blocks that are read alone
+
     // The log.
     struct window window;
     uint32_t on;      // segment that the window is on; UINT32_MAX: none
@@ -173,6 +175,9 @@ int recover_snapshot_next(struct recover *r, struct recover_item *item) warn_unu
 
 // ---- recover_scan.c
 void recover_log_begin(struct recover *r);
+// Of the segment behind r->at (or at the log's beginning, when that is none), if the next one that was begun does not follow r->at: is it
+// missing, headless or empty? HOLE_NONE: there is no such gap. *missing: its id.
+enum hole recover_gap(const struct recover *r, uint64_t *missing);
 // 0: *item; 1: the end; -errno.
 int recover_log_next(struct recover *r, struct recover_item *item) warn_unused;
 // What of a frame can be read at this place: 0: it verifies, and h and *frame are set; else what is there instead.

@@ -298,12 +298,13 @@ static void follow(struct recover *r, uint32_t next)
     go_to(r, next);
 }
 
-// Nothing follows by name: is there a later segment that says it follows one that is not there?
-static enum hole gap_behind(const struct recover *r, uint64_t *missing)
+// Nothing follows by name: is there a later segment that says it follows one that is not there, or cannot be what it follows?
+enum hole recover_gap(const struct recover *r, uint64_t *missing)
 {
-    for (uint32_t i = r->at + 1; i < r->segment_count; i++) {
+    bool nowhere = r->at == r->segment_count;
+    for (uint32_t i = nowhere ? 0 : r->at + 1; i < r->segment_count; i++) {
         const struct segment_file *s = &r->segments[i];
-        if (s->dead || s->state != SEGMENT_BEGUN || s->header.previous_id == r->segments[r->at].id)
+        if (s->dead || s->state != SEGMENT_BEGUN || (!nowhere && s->header.previous_id == r->segments[r->at].id))
             continue;
         *missing = s->header.previous_id;
         uint32_t previous = recover_find(r, *missing);
@@ -319,8 +320,10 @@ int recover_log_next(struct recover *r, struct recover_item *item)
     struct frame_head h;
     const uint8_t *frame;
     while (r->phase == PHASE_LOG) {
+        uint64_t missing = 0;
         if (r->at == r->segment_count) {
-            recover_hole(r, HOLE_NOTHING, 0);
+            enum hole gap = recover_gap(r, &missing);
+            recover_hole(r, gap != HOLE_NONE ? gap : HOLE_NOTHING, missing);
             continue;
         }
         const struct segment_file *s = &r->segments[r->at];
@@ -331,8 +334,7 @@ int recover_log_next(struct recover *r, struct recover_item *item)
         }
         enum hole hole = recover_frame(r, r->at, r->offset, &h, &frame);
         if (hole != HOLE_NONE) {
-            uint64_t missing = 0;
-            enum hole gap = hole == HOLE_NOTHING ? gap_behind(r, &missing) : HOLE_NONE;
+            enum hole gap = hole == HOLE_NOTHING ? recover_gap(r, &missing) : HOLE_NONE;
             recover_hole(r, gap != HOLE_NONE ? gap : hole, missing);
             continue;
         }
@@ -344,6 +346,26 @@ int recover_log_next(struct recover *r, struct recover_item *item)
 }
 
 // ---- the beginning
+
+// No segment begins at or before what is needed; `oldest` is the first that was begun. Where the one before it was being begun when the
+// power went, it is not missing: what is behind it can only bear witness. False: salvage begins with the oldest.
+static bool begin_without(struct recover *r, uint32_t oldest)
+{
+    uint64_t missing, first_lsn = r->segments[oldest].header.first_lsn;
+    if (r->options.salvage) {
+        recover_warn(r, "lost: LSN %" PRIu64 " to %" PRIu64 ": files of the log are missing", r->base + 1, first_lsn - 1);
+        r->lost = true;
+        return false;
+    }
+    if (recover_gap(r, &missing) != HOLE_MISSING)
+        return true;
+    recover_place_segment(r, oldest, 0);
+    recover_conclude(r, RECOVER_ROT, "R8",
+                     "the log is needed from LSN %" PRIu64 " on, but begins with LSN %" PRIu64 " in %s: older files are missing. Put them "
+                     "back from a backup, or: skerry-admin salvage",
+                     r->base + 1, first_lsn, r->report.file);
+    return true;
+}
 
 // The last one that begins at or before what is needed; those before it are not.
 void recover_log_begin(struct recover *r)
@@ -360,23 +382,9 @@ void recover_log_begin(struct recover *r)
     r->phase = PHASE_LOG;
     r->at = r->segment_count;
     r->lsn = r->unit_lsn = r->report.lsn = r->base;
-    if (any == r->segment_count)
+    if (any == r->segment_count || (first == r->segment_count && begin_without(r, any)))
         return;
-    if (first == r->segment_count && !r->options.salvage) {
-        recover_place_segment(r, any, 0);
-        recover_conclude(r, RECOVER_ROT, "R8",
-                         "the log is needed from LSN %" PRIu64 " on, but begins with LSN %" PRIu64
-                         " in %s: older files are missing. Put them "
-                         "back from a backup, or: skerry-admin salvage",
-                         r->base + 1, r->segments[any].header.first_lsn, r->report.file);
-        return;
-    }
-    if (first == r->segment_count) {
-        first = any;
-        recover_warn(r, "lost: LSN %" PRIu64 " to %" PRIu64 ": files of the log are missing", r->base + 1,
-                     r->segments[any].header.first_lsn - 1);
-        r->lost = true;
-    }
+    first = first == r->segment_count ? any : first;
     const struct segment_header *h = &r->segments[first].header;
     r->lsn = r->unit_lsn = r->report.lsn = h->first_lsn - 1;
     r->crc = r->unit_crc = h->previous_crc;

@@ -79,8 +79,10 @@ static int look_at_set(struct recover *r)
     return rc;
 }
 
+// A segment before the oldest one that was begun may have been being begun when the power went: then nothing was recycled.
 static bool log_reaches(const struct recover *r, uint64_t lsn)
 {
+    uint64_t missing;
     bool any = false;
     for (uint32_t i = 0; i < r->segment_count; i++) {
         const struct segment_file *s = &r->segments[i];
@@ -90,7 +92,7 @@ static bool log_reaches(const struct recover *r, uint64_t lsn)
             return true;
         any = true;
     }
-    return !any;
+    return !any || recover_gap(r, &missing) != HOLE_MISSING;
 }
 
 static void use_set(struct recover *r)

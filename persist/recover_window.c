@@ -8,7 +8,7 @@
 
 int window_init(struct window *w, struct disk *disk, size_t cap)
 {
-    assert(cap % BLOCK_SIZE == 0 && cap >= FRAME_BLOCKS_MAX * BLOCK_SIZE);
+    assert(cap % BLOCK_SIZE == 0 && cap > 0);
     *w = (struct window){ .disk = disk, .cap = cap, .fd = -1 };
     w->memory = disk_memory(cap);
     w->unreadable = calloc((cap / BLOCK_SIZE + 63) / 64, sizeof *w->unreadable);
@@ -21,8 +21,7 @@ int window_init(struct window *w, struct disk *disk, size_t cap)
 void window_deinit(struct window *w)
 {
     window_close(w);
-    if (w->memory != NULL)
-        disk_memory_free(w->memory, w->cap);
+    disk_memory_free(w->memory, w->cap);
     free(w->unreadable);
     *w = (struct window){ .fd = -1 };
 }
@@ -94,10 +93,11 @@ static void fill(struct window *w, uint64_t offset)
 
 const uint8_t *window_view(struct window *w, uint64_t offset, size_t len, bool *unreadable)
 {
-    assert(len <= FRAME_BLOCKS_MAX * BLOCK_SIZE && len % BLOCK_SIZE == 0 && offset % BLOCK_SIZE == 0);
+    assert(len % BLOCK_SIZE == 0 && offset % BLOCK_SIZE == 0);
     *unreadable = false;
     if (offset + len > w->size)
         return NULL;
+    assert(len <= w->cap);
     if (offset - w->start > w->len || len > w->len - (offset - w->start)) // the first one if it lies before, too: that wraps around
         fill(w, offset);
     size_t at = (size_t)(offset - w->start);

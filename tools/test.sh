@@ -4,7 +4,7 @@
 #   tools/test.sh                 all stages
 #   tools/test.sh --quick         without sanitizers and fuzzing
 #   tools/test.sh --only NAME     one stage (or several, separated by commas)
-# Stages: gcc clang check model sim server compat asan tsan fuzz
+# Stages: gcc clang check model sim crash server compat asan tsan fuzz
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS
@@ -139,6 +139,16 @@ stage_sim() {
     build build gcc --buildtype=release -Db_lto=true -Dwerror=true && run_suites build 1 sim
 }
 
+# Longer: CRASH_STATES=10000000 tools/test.sh --only crash
+stage_crash() {
+    build build gcc --buildtype=release -Db_lto=true -Dwerror=true || return 1
+    if [ -n "${CRASH_STATES:-}" ]; then
+        build/test/crash/skerry-crash --states "$CRASH_STATES"
+    else
+        run_suites build 1 crash
+    fi
+}
+
 stage_server() {
     build build gcc --buildtype=release -Db_lto=true -Dwerror=true && together server_tests build -- python3 test/server/sysctl.py build
 }
@@ -150,7 +160,7 @@ stage_compat() {
 stage_asan() {
     build build-asan gcc --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Daudit=true -Dwerror=false || return 1
     export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_leaks=1 SKERRY_TEST_SLOW=8
-    together run_suites build-asan 4 unit sim -- server_tests build-asan --workers 2 --shards 8
+    together run_suites build-asan 4 unit sim crash -- server_tests build-asan --workers 2 --shards 8
 }
 
 stage_tsan() {
@@ -170,7 +180,7 @@ if ! sh tools/install-deps.sh test; then
     echo "0 passed, 1 failed"
     exit 1
 fi
-for name in gcc clang check model sim server compat asan tsan fuzz; do
+for name in gcc clang check model sim crash server compat asan tsan fuzz; do
     stage "$name"
 done
 echo "logs are in build-logs/; all took $SECONDS s"

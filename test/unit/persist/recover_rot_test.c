@@ -435,6 +435,20 @@ static void r8_the_first_segment_is_missed(void)
     end();
 }
 
+static void r7_the_first_segments_bad_headers_are_rot_when_a_later_one_says_so(void)
+{
+    begin(1);
+    lay_segment(&l);
+    lay_keys(&l, 3, 0);
+    lay_segment(&l);
+    lay_keys(&l, 3, 0);
+    spoil_headers(1);
+    says(RECOVER_ROT, "R7", "");
+    check_equal(got.report.lost_from, 1);
+    check(strcmp(got.report.file, log_name(1)) == 0);
+    end();
+}
+
 static void r8_a_copy_of_another_segment_is_refused(void)
 {
     static uint8_t bytes[LAY_SEGMENT];
@@ -784,7 +798,8 @@ TESTS(TEST(r3_rot_in_front_of_a_witness_is_refused_with_its_range), TEST(r3_the_
       TEST(r7_bad_headers_in_the_middle_are_rot), TEST(r7_bad_headers_of_the_newest_are_rot_when_its_frames_say_so),
       TEST(r7_and_a_torn_beginning_when_they_do_not), TEST(r7_headers_that_contradict_each_other_are_both_bad),
       TEST(r8_another_stores_file_is_refused), TEST(r8_a_missing_segment_is_refused_whatever_was_acknowledged),
-      TEST(r8_the_first_segment_is_missed), TEST(r8_a_copy_of_another_segment_is_refused), TEST(r8_what_is_no_file_is_refused),
+      TEST(r8_the_first_segment_is_missed), TEST(r7_the_first_segments_bad_headers_are_rot_when_a_later_one_says_so),
+      TEST(r8_a_copy_of_another_segment_is_refused), TEST(r8_what_is_no_file_is_refused),
       TEST(r8_a_segment_that_follows_another_frame_is_refused), TEST(r8_another_number_of_shards_is_refused),
       TEST(files_without_a_manifest_are_refused), TEST(r9_records_that_do_not_parse_are_refused),
       TEST(r9_batches_that_do_not_parse_are_refused), TEST(r9_another_number_of_batches_is_refused),

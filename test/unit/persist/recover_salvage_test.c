@@ -106,6 +106,28 @@ static void without_any_good_snapshot_and_log_it_is_refused(void)
     end();
 }
 
+static void a_snapshot_counts_though_the_segment_behind_it_was_only_being_begun(void)
+{
+    begin(1);
+    l.lsn = 6;
+    l.segment = 4;
+    l.next[0] = 7;
+    l.manifest.first_segment = 5;
+    l.manifest.witness = 6;
+    lay_snapshot(&l, 1, 1, 6, "ab");
+    lay_manifest(&l);
+    lay_segment(&l);
+    l.durable = 6;
+    lay_key(&l, "7");
+    lay_segment(&l);
+    lay_key(&l, "8");
+    remove_segment(5);
+    lay_ahead(&l, 5);
+    says(RECOVER_CUT, "R2", "<a> <b>");
+    check_equal(got.origin.lsn, 6);
+    end();
+}
+
 static void an_older_snapshot_that_the_log_does_not_reach_is_no_help(void)
 {
     begin(2);
@@ -591,6 +613,7 @@ static void without_memory_it_fails_and_leaves_nothing_behind(void)
 TESTS(TEST(a_snapshot_comes_first_and_the_records_behind_it_after), TEST(a_snapshot_alone_is_a_store),
       TEST(a_snapshot_that_is_damaged_at_its_ends_is_passed_over), TEST(a_snapshot_whose_damage_shows_late_is_taken_back),
       TEST(without_any_good_snapshot_a_whole_log_will_do), TEST(without_any_good_snapshot_and_log_it_is_refused),
+      TEST(a_snapshot_counts_though_the_segment_behind_it_was_only_being_begun),
       TEST(an_older_snapshot_that_the_log_does_not_reach_is_no_help), TEST(a_snapshot_of_another_kind_is_not_taken),
       TEST(damage_that_the_snapshot_covers_does_not_matter), TEST(a_log_that_ends_before_its_snapshot_begins_anew_behind_it),
       TEST(the_rest_of_a_chain_below_the_snapshot_is_passed_over), TEST(salvage_goes_on_behind_damage_and_lists_what_is_lost),

@@ -386,6 +386,28 @@ static void r1_a_segment_that_was_being_begun_is_no_reason_to_refuse(void)
     end();
 }
 
+static void r1_nor_is_the_very_first_one_if_nobody_was_told_of_what_is_in_it(void)
+{
+    for (int what = 0; what < 2; what++) {
+        begin(1);
+        lay_segment(&l);
+        lay_keys(&l, 3, 100);
+        lay_segment(&l);
+        lay_keys(&l, 2, 100);
+        if (what == 0) {
+            spoil_headers(1);
+        } else {
+            remove_segment(1);
+            l.epoch = 5;
+            lay_ahead(&l, 1);
+        }
+        says(RECOVER_CUT, "R2", "");
+        check_equal(got.origin.lsn, 0);
+        check_equal(got.origin.last_segment, 0);
+        end();
+    }
+}
+
 static void r1_nor_is_one_header_of_it_that_is_older_than_the_other_one(void)
 {
     begin(1);
@@ -496,6 +518,8 @@ TESTS(TEST(a_new_directory_is_empty), TEST(a_first_start_that_was_cut_is_an_empt
       TEST(r1_a_frame_whose_length_leaves_the_segment_is_torn), TEST(r1_frames_of_the_files_last_life_are_no_frames),
       TEST(r2_frames_behind_a_hole_that_nobody_was_told_of_are_cut), TEST(r2_across_segments_too),
       TEST(r2_a_segment_that_never_was_begun_in_the_middle_of_unsynced_ones),
-      TEST(r1_a_segment_that_was_being_begun_is_no_reason_to_refuse), TEST(r1_nor_is_one_header_of_it_that_is_older_than_the_other_one),
-      TEST(r1_a_segment_that_was_being_made_new_is_no_reason_to_refuse), TEST(what_a_start_has_cut_never_comes_back),
-      TEST(segments_that_a_start_passed_over_are_dead), TEST(a_start_whose_first_header_is_torn_leaves_the_one_before))
+      TEST(r1_a_segment_that_was_being_begun_is_no_reason_to_refuse),
+      TEST(r1_nor_is_the_very_first_one_if_nobody_was_told_of_what_is_in_it),
+      TEST(r1_nor_is_one_header_of_it_that_is_older_than_the_other_one), TEST(r1_a_segment_that_was_being_made_new_is_no_reason_to_refuse),
+      TEST(what_a_start_has_cut_never_comes_back), TEST(segments_that_a_start_passed_over_are_dead),
+      TEST(a_start_whose_first_header_is_torn_leaves_the_one_before))

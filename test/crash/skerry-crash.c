@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// skerry-crash: the log, its keeper and recovery on a disk whose power goes at every moment (docs/CHECKING.md).
+//
+//   skerry-crash --states 200000 [--seed S]     runs from seed S on until so many disks were looked at
+//   skerry-crash --seed S --state N --verbose   one of them, told as it goes
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "reactor/clock.h"
+#include "test/crash/sweep.h"
+
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "abort_on_error=1"; // so that the seed is named
+}
+
+static struct {
+    uint64_t seed, states, state;
+    bool verbose;
+} options = { .seed = 0, .states = 20000, .state = SWEEP_ALL };
+
+static const char *program;
+static volatile uint64_t current_seed;
+static int failures;
+
+static void on_abort(int signal_number)
+{
+    char line[256];
+    int n = snprintf(line, sizeof line, "FAIL seed %" PRIu64 ": signal %d\n    replay: %s --seed %" PRIu64 "\n0 passed, %d failed\n",
+                     current_seed, signal_number, program, current_seed, failures + 1);
+    if (n > 0)
+        (void)!write(STDOUT_FILENO, line, (size_t)n);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
+static void report(uint64_t seed, const struct sweep_result *r)
+{
+    if (r->check == CHECK_NONE)
+        return;
+    failures++;
+    printf("FAIL seed %" PRIu64 ", state %" PRIu64 ": %s\n", seed, r->state, r->text);
+    printf("    replay: %s --seed %" PRIu64 " --state %" PRIu64 " --verbose\n", program, seed, r->state);
+}
+
+static int run_sweep(void)
+{
+    uint64_t states = 0, lives = 0, seeds = 0;
+    uint64_t start = clock_now_ns();
+    for (uint64_t seed = options.seed; states < options.states && failures < 20; seed++, seeds++) {
+        struct sweep_options o = { .seed = seed, .most = options.states - states, .only = options.state, .verbose = options.verbose };
+        struct sweep_result r;
+        current_seed = seed;
+        sweep_run(&o, &r);
+        report(seed, &r);
+        states += r.states;
+        lives += r.lives;
+        if (options.state != SWEEP_ALL)
+            break;
+    }
+    uint64_t ms = (clock_now_ns() - start) / NS_PER_MS;
+    printf("%" PRIu64 " seeds, %" PRIu64 " lives, %" PRIu64 ".%03" PRIu64 " s\n", seeds, lives, ms / 1000, ms % 1000);
+    printf("%" PRIu64 " passed, %d failed\n", states - (uint64_t)failures, failures);
+    return failures > 0;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: %s [--states N] [--seed S [--state N]] [--verbose]\n", program);
+    return 2;
+}
+
+static bool parse(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--verbose") == 0)
+            options.verbose = true;
+        else if (strcmp(argv[i], "--states") == 0)
+            options.states = strtoull(value, NULL, 10), i++;
+        else if (strcmp(argv[i], "--seed") == 0)
+            options.seed = strtoull(value, NULL, 10), i++;
+        else if (strcmp(argv[i], "--state") == 0)
+            options.state = strtoull(value, NULL, 10), i++;
+        else
+            return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    program = argv[0];
+    if (!parse(argc, argv))
+        return usage();
+    signal(SIGABRT, on_abort);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    return run_sweep();
+}
