@@ -69,6 +69,7 @@ struct figures {
 struct worker {
     struct thread thread;
     struct reactor *r;
+    _Atomic bool opened;
     struct log_port port;
     struct run *run;
     uint64_t position;
@@ -164,7 +165,6 @@ static void log_host(void *arg)
         ;
     run->clean = log_stopped_clean(l);
     run->log = log_free(l);
-    reactor_close_all(run->r);
 }
 
 static void record_add(struct log_batch *b, uint32_t shard, uint64_t sequence, struct slice value)
@@ -244,6 +244,7 @@ static void worker_main(void *arg)
     bool counted = false;
     uint64_t cpu = 0;
     (void)reactor_turn(w->r, 0, &done);
+    atomic_store(&w->opened, true);
     while (!atomic_load(&w->run->ends)) {
         if (!counted && atomic_load_explicit(&w->run->began, memory_order_relaxed)) {
             counted = true;
@@ -361,8 +362,11 @@ static void run_begin(struct store *s, struct run *run, uint32_t waiters)
         segment_renew(s, &s->segments[i]);
         log_segment_give(run->log, &s->segments[i]);
     }
-    for (uint32_t w = 0; w < run->worker_count && rc == 0; w++)
+    for (uint32_t w = 0; w < run->worker_count && rc == 0; w++) {
         rc = thread_start(&run->workers[w].thread, "worker", -1, worker_main, &run->workers[w]);
+        while (rc == 0 && !atomic_load(&run->workers[w].opened))
+            sleep_ns(100000);
+    }
     if (rc != 0)
         logbench_fail("thread", rc);
 }
@@ -401,6 +405,7 @@ static void run_end(struct run *run)
     log_stop(run->log);
     reactor_wake(run->r, NULL);
     thread_join(&run->thread);
+    reactor_close_all(run->r); // here: it has just been woken
     if (!run->clean)
         logbench_fail("the log stopped", -EIO);
     for (uint32_t w = 0; w < run->worker_count; w++) {

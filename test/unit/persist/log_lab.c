@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "persist/recover.h"
 
 static const struct uuid STORE = { "lab-store-uuid!" }, HISTORY = { "lab-history!!!!" };
 
@@ -161,6 +162,22 @@ uint32_t lab_take_back(struct lab *l)
 
 // ---- making
 
+static void manifest_put(struct lab *l)
+{
+    uint8_t block[BLOCK_SIZE];
+    struct manifest m = {
+        .generation = 1,
+        .store = STORE,
+        .history = HISTORY,
+        .shards = LAB_PORTS,
+        .flags = MANIFEST_LOG,
+        .first_segment = 1,
+        .segment_size = l->segment_size,
+    };
+    manifest_encode(&m, block);
+    sim_disk_put(l->disk, manifest_name(m.generation), block, sizeof block);
+}
+
 struct lab *lab_new(const struct lab_options *o)
 {
     struct lab *l = calloc(1, sizeof *l);
@@ -188,6 +205,7 @@ struct lab *lab_new(const struct lab_options *o)
     };
     int rc = log_new(&l->log, &l->options, &l->r, ports);
     assert(rc == 0);
+    manifest_put(l);
     for (uint32_t i = 0; i < (o->segments == 0 ? 3 : o->segments); i++)
         lab_give(l);
     return l;
@@ -218,7 +236,7 @@ static void fill(uint8_t *to, size_t len, uint32_t p, uint64_t position)
         to[i] = (uint8_t)(word >> (i % 8 * 8)) ^ (uint8_t)(i / 8);
 }
 
-static void record_add(struct buf *data, uint32_t p, uint64_t position, uint32_t value)
+static void record_add(struct buf *data, uint32_t p, uint64_t position, uint64_t sequence, uint32_t value)
 {
     char key[32];
     uint8_t *bytes = malloc(value + 1u);
@@ -226,13 +244,13 @@ static void record_add(struct buf *data, uint32_t p, uint64_t position, uint32_t
     fill(bytes, value, p, position);
     snprintf(key, sizeof key, "port:%u:%llu", p, (unsigned long long)position);
     struct record r = {
-        .op = RECORD_SET, .sequence = position, .deadline_ms = -1, .key = slice_cstr(key), .value = slice_of(bytes, value)
+        .op = RECORD_SET, .sequence = sequence, .deadline_ms = -1, .key = slice_cstr(key), .value = slice_of(bytes, value)
     };
-    struct sub_batch s = { .shard = (uint16_t)p, .count = 1, .first = position, .bytes = (uint32_t)record_size(&r) };
+    struct sub_batch s = { .shard = (uint16_t)p, .count = 1, .first = sequence, .bytes = (uint32_t)record_size(&r) };
     uint8_t *to = buf_reserve(data, SUB_BATCH_HEAD + s.bytes);
     assert(to != NULL);
     sub_batch_encode(&s, to);
-    record_encode(&r, position, to + SUB_BATCH_HEAD);
+    record_encode(&r, sequence, to + SUB_BATCH_HEAD);
     buf_advance(data, SUB_BATCH_HEAD + s.bytes);
     free(bytes);
 }
@@ -252,7 +270,7 @@ struct log_batch *lab_batch(struct lab *l, uint32_t p, uint32_t value)
     b->position = ++l->sent[p];
     b->built_ns = l->r.now_ns;
     if (value != UINT32_MAX) {
-        record_add(&b->data, p, b->position, value);
+        record_add(&b->data, p, b->position, ++l->sequence[p], value);
         b->batches = 1;
     }
     b->crc = crc32c(0, b->data.data, b->data.len);
@@ -313,26 +331,37 @@ static bool is_empty(const struct lab *l, uint32_t p, uint64_t position)
     return position < LAB_POSITIONS && l->parts[p][position].empty;
 }
 
+static uint64_t position_of(struct slice key)
+{
+    uint64_t position = 0;
+    size_t at = sizeof "port:0:" - 1;
+    for (; at < key.len && key.data[at] >= '0' && key.data[at] <= '9'; at++)
+        position = position * 10 + (uint64_t)(key.data[at] - '0');
+    return at == key.len ? position : 0;
+}
+
 static void read_record(struct reading *g, const struct sub_batch *b, const struct record *r)
 {
     struct lab_found *f = g->found;
+    const struct lab *l = g->lab;
     uint32_t p = b->shard;
     if (p >= LAB_PORTS || r->op != RECORD_SET) {
         wrong(f, "foreign record", g->next_lsn);
         return;
     }
-    const struct lab *l = g->lab;
-    for (uint64_t at = f->positions[p] + 1; at < r->sequence; at++)
+    uint64_t position = position_of(r->key);
+    for (uint64_t at = f->positions[p] + 1; at < position; at++)
         if (!is_empty(l, p, at))
             wrong(f, "a gap", g->next_lsn);
-    if (r->sequence <= f->positions[p])
+    if (position <= f->positions[p] || r->sequence != f->sequences[p] + 1)
         wrong(f, "out of order", g->next_lsn);
-    f->positions[p] = r->sequence;
+    f->positions[p] = position;
+    f->sequences[p] = r->sequence;
     uint8_t *want = malloc(r->value.len + 1);
     char key[32];
     assert(want != NULL);
-    fill(want, r->value.len, p, r->sequence);
-    snprintf(key, sizeof key, "port:%u:%llu", p, (unsigned long long)r->sequence);
+    fill(want, r->value.len, p, position);
+    snprintf(key, sizeof key, "port:%u:%llu", p, (unsigned long long)position);
     if (!slice_equal(r->key, slice_cstr(key)) || memcmp(want, r->value.data, r->value.len) != 0)
         wrong(f, "wrong bytes", g->next_lsn);
     free(want);
@@ -401,7 +430,8 @@ static bool read_segment(struct reading *g, struct sim_disk *disk, const char *n
     struct segment_header h;
     const char *why;
     sim_disk_peek(disk, name, 0, bytes, l->segment_size);
-    if (segment_decode(&h, bytes, &why) != 0 && segment_decode(&h, bytes + l->segment_size - BLOCK_SIZE, &why) != 0)
+    bool first = segment_decode(&h, bytes, &why) == 0 && h.first_lsn != 0; // else it may be the one of before it was begun
+    if (!first && segment_decode(&h, bytes + l->segment_size - BLOCK_SIZE, &why) != 0)
         return false;
     if (h.first_lsn != g->next_lsn)
         return false;
@@ -455,6 +485,27 @@ void lab_read(const struct lab *l, struct sim_disk *disk, struct lab_found *foun
     free(bytes);
 }
 
+static void check_recovery(struct sim_disk *disk, const struct lab_found *found)
+{
+    struct recover *r;
+    struct recover_item item;
+    int rc = recover_open(&r, &disk->disk, &(struct recover_options){ .shards = LAB_PORTS });
+    assert(rc == 0);
+    do {
+        rc = recover_next(r, &item);
+    } while (rc == 0);
+    const struct recover_report *report = recover_report(r);
+    bool refused = report->verdict != RECOVER_EMPTY && report->verdict != RECOVER_CLEAN && report->verdict != RECOVER_CUT;
+    if (refused || report->lsn != found->lsn) {
+        printf("recovery: verdict %d, rule %s, LSN %llu, not %llu: %s\n", (int)report->verdict, report->rule,
+               (unsigned long long)report->lsn, (unsigned long long)found->lsn, report->text);
+        abort();
+    }
+    for (uint32_t p = 0; p < LAB_PORTS && found->units > 0; p++)
+        assert(recover_sequences(r)[p] == found->sequences[p]);
+    recover_free(r);
+}
+
 void lab_check_crashes(struct lab *l)
 {
     for (int kind = 0; kind < CRASH_KINDS; kind++) {
@@ -475,6 +526,7 @@ void lab_check_crashes(struct lab *l)
                 abort();
             }
         }
+        check_recovery(after, &found);
         sim_disk_free(after);
     }
 }

@@ -2,7 +2,7 @@
 // A log role alone with a disk that loses what was not synced (test/sim/disk.h), ports that tests fill by hand, and a reactor whose ops end
 // when a test says so, in the order it says.
 //
-// Each batch holds one record of the shard that has its port's number; the record's sequence is the batch's position. What a crash leaves
+// Each batch holds one record (or none) of the shard that has its port's number; its key names the batch's position. What a crash leaves
 // is read back by lab_read, which knows nothing of the product's recovery.
 #pragma once
 
@@ -34,7 +34,8 @@ struct lab {
     struct log *log;
     struct log_options options;
     struct log_port ports[LAB_PORTS];
-    uint64_t sent[LAB_PORTS];
+    uint64_t sent[LAB_PORTS];     // positions
+    uint64_t sequence[LAB_PORTS]; // of records
     struct {
         uint16_t txn; // 0: none
         bool empty;   // no record
@@ -92,10 +93,12 @@ uint64_t lab_durable(const struct lab *l, uint32_t p);
 
 struct lab_found {
     uint64_t positions[LAB_PORTS]; // 1 to here are there
+    uint64_t sequences[LAB_PORTS];
     uint64_t lsn, units, frames, seals, stops, chains;
     uint64_t witness; // the highest
     char wrong[160];  // "" = everything read is as it was sent
 };
 void lab_read(const struct lab *l, struct sim_disk *disk, struct lab_found *found);
-// Crashes the disk in every way and looks for everything that was told to be durable.
+// Crashes the disk in every way and looks for everything that was told to be durable, with the lab's own eyes and with the product's
+// recovery, which must find the same and refuse nothing.
 void lab_check_crashes(struct lab *l);
