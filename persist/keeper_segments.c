@@ -328,6 +328,8 @@ uint64_t keeper_segments_step(struct keeper *k, uint64_t now_ns)
     if (k->log == NULL)
         return s->old_count > (k->options.log ? k->options.segments_spare : 0) ? 0 : UINT64_MAX;
     take_back(k);
+    if (log_stopped(k->log)) // it begins none any more
+        return UINT64_MAX;
     give(k);
     uint32_t ready = log_segments_ready(k->log);
     if (ready >= k->options.segments_ready && s->making.fd < 0)

@@ -288,6 +288,41 @@ static void also_in_the_life_after_a_crash(void)
     }
 }
 
+// What lies behind the end goes at the next start, and no crash meanwhile may leave a segment that was begun without the one before it.
+static void segments_behind_the_end_go_without_a_gap(void)
+{
+    struct sim_disk *base = sim_disk_new(19);
+    struct prng p;
+    prng_init(&p, 80);
+    open_good(base, 1, true);
+    append(30); // into the third one, of which a power cut leaves the headers
+    house_close(&house);
+    char name[SEGMENT_NAME_MAX];
+    for (uint64_t id = 1; id <= 3; id++) {
+        segment_name(id, name);
+        uint64_t from = id == 1 ? 4 * BLOCK_SIZE : BLOCK_SIZE;
+        sim_disk_zero(base, name, from, HOUSE_SEGMENT - BLOCK_SIZE - from);
+    }
+    bool whole = false;
+    for (uint64_t cut = 1; !whole && test_failures == 0; cut++) {
+        struct sim_disk *d = sim_disk_crash(base, &p, CRASH_KEEP);
+        sim_disk_cut(d, cut);
+        if (house_open(&house, d, 1, true) == 0) {
+            if (house_load(&house) == KEEPER_LOADED && house_begin(&house) == 0)
+                house_steps(&house, 100);
+            house_close(&house);
+        }
+        whole = !d->cut;
+        for (uint32_t i = 0; i < 30; i++) {
+            struct sim_disk *after = sim_disk_crash(d, &p, CRASH_SUBSET);
+            check_after(after, 3);
+            sim_disk_free(after);
+        }
+        sim_disk_free(d);
+    }
+    sim_disk_free(base);
+}
+
 // Without a log, what SAVE has said is there.
 static void a_written_snapshot_survives_a_crash_at_any_operation(void)
 {
@@ -638,6 +673,12 @@ static void what_an_interrupted_life_left_is_removed(void)
     struct sim_disk *d = sim_disk_new(18);
     open_good(d, 1, true);
     append(3);
+    house.log.stopped = true; // no more segments are made
+    struct log_segment *ready = house.log.ready;
+    house.log.ready = NULL;
+    house_steps(&house, 100);
+    check(house.log.ready == NULL);
+    house.log.ready = ready;
     stop_clean();
     sim_disk_put(d, "snapshot-00000000000000000009-0.skry", "junk", 4);
     sim_disk_put(d, "snapshot-00000000000000000009-1.skry.part", "junk", 4);
@@ -657,10 +698,10 @@ TESTS(TEST(a_new_directory_gets_an_identity_and_segments), TEST(what_was_logged_
       TEST(a_snapshot_lets_old_segments_go_and_they_become_new_ones), TEST(old_segments_beyond_the_spare_ones_are_removed),
       TEST(without_a_log_there_are_snapshots_only), TEST(a_log_may_be_left_and_taken_up_again),
       TEST(a_crash_at_any_operation_leaves_a_directory_that_starts), TEST(also_in_the_life_after_a_crash),
-      TEST(a_written_snapshot_survives_a_crash_at_any_operation), TEST(a_full_disk_is_told_and_tried_again_every_second),
-      TEST(any_failure_of_the_disk_leaves_a_directory_that_starts), TEST(a_snapshot_that_fails_leaves_the_one_before),
-      TEST(what_cannot_be_read_back_does_not_count), TEST(one_snapshot_at_a_time), TEST(chunks_of_a_set_that_is_no_more_are_thrown_away),
-      TEST(chunks_on_their_way_are_bounded), TEST(pieces_on_their_way_are_bounded_by_bytes),
-      TEST(a_piece_that_a_worker_cannot_apply_ends_the_load), TEST(a_directory_that_recovery_refuses_is_refused),
-      TEST(the_witness_is_written_once_a_second_at_most), TEST(rot_in_cold_files_is_said_and_counted),
-      TEST(what_an_interrupted_life_left_is_removed))
+      TEST(segments_behind_the_end_go_without_a_gap), TEST(a_written_snapshot_survives_a_crash_at_any_operation),
+      TEST(a_full_disk_is_told_and_tried_again_every_second), TEST(any_failure_of_the_disk_leaves_a_directory_that_starts),
+      TEST(a_snapshot_that_fails_leaves_the_one_before), TEST(what_cannot_be_read_back_does_not_count), TEST(one_snapshot_at_a_time),
+      TEST(chunks_of_a_set_that_is_no_more_are_thrown_away), TEST(chunks_on_their_way_are_bounded),
+      TEST(pieces_on_their_way_are_bounded_by_bytes), TEST(a_piece_that_a_worker_cannot_apply_ends_the_load),
+      TEST(a_directory_that_recovery_refuses_is_refused), TEST(the_witness_is_written_once_a_second_at_most),
+      TEST(rot_in_cold_files_is_said_and_counted), TEST(what_an_interrupted_life_left_is_removed))

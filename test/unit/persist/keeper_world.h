@@ -23,6 +23,7 @@ struct log {
     struct log_segment *ready, *current, *back;
     uint64_t offset, lsn, last_segment;
     uint32_t last_crc;
+    bool stopped;
     int trouble;
     uint32_t troubles; // times that it was told
 };
@@ -65,6 +66,11 @@ uint32_t log_segments_ready(const struct log *l)
     for (const struct log_segment *s = l->ready; s != NULL; s = s->next)
         n++;
     return n;
+}
+
+bool log_stopped(const struct log *l)
+{
+    return l->stopped;
 }
 
 static int log_begin_segment(struct log *l)
