@@ -15,7 +15,7 @@ static uint32_t power_of_two_from(uint32_t least)
     return n;
 }
 
-void cores_plan(struct cores *c, const struct options *o)
+void cores_plan(struct cores *c, const struct options *o, uint32_t shards)
 {
     int cpus[THREAD_CPUS_MAX];
     int found = thread_allowed_cpus(cpus, THREAD_CPUS_MAX);
@@ -24,9 +24,11 @@ void cores_plan(struct cores *c, const struct options *o)
     if (c->workers > CORES_MAX)
         c->workers = CORES_MAX;
     // Fewer shards than cores were asked for: then no more workers than shards.
-    if (o->workers == 0 && o->shards != 0 && o->shards < c->workers)
-        c->workers = (uint32_t)o->shards;
-    c->shards = o->shards != 0 ? (uint32_t)o->shards : power_of_two_from(c->workers);
+    if (shards == 0)
+        shards = (uint32_t)o->shards;
+    if (o->workers == 0 && shards != 0 && shards < c->workers)
+        c->workers = shards;
+    c->shards = shards != 0 ? shards : power_of_two_from(c->workers);
     c->pinned = o->pin == OPTION_YES || (o->pin == OPTION_AUTO && c->workers > 1 && c->workers <= c->allowed);
     c->spin_us = o->spin_us >= 0 ? (uint32_t)o->spin_us : c->workers > 1 && c->workers < c->allowed ? SPIN_DEFAULT_US : 0;
     uint32_t known = c->allowed < THREAD_CPUS_MAX ? c->allowed : THREAD_CPUS_MAX;

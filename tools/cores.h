@@ -17,4 +17,5 @@ struct cores {
     int cpu[CORES_MAX]; // of each worker; -1 = not pinned
 };
 
-void cores_plan(struct cores *c, const struct options *o);
+// `shards`: of the data directory that there is; 0: of none.
+void cores_plan(struct cores *c, const struct options *o, uint32_t shards);

@@ -7,7 +7,7 @@
 // The gates are where every thread waits for all others: nobody takes a turn before all workers exist, and nobody frees his
 // before all have taken their last.
 //
-// Exit status: 0 stopped as it was told, 1 did not start (the reason is on the standard error).
+// Exit status: 0 stopped as it was told, 1 did not start (the reason is on the standard error), 74 the log has failed.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -35,12 +35,14 @@
 #include "reactor/thread.h"
 #include "tools/arguments.h"
 #include "tools/cores.h"
+#include "tools/durability.h"
 #include "tools/host.h"
 #include "tools/listeners.h"
 #include "tools/service.h"
 
 static_assert(LISTENERS_MAX <= WORKER_LISTENERS_MAX, "a worker takes every listener");
 
+#define EXIT_LOG_FAILED   74
 #define DESCRIPTORS_SPARE 64 // beside clients and listeners: log, rings, events, the configuration file
 
 struct program;
@@ -60,6 +62,7 @@ struct program {
     struct server_host host;
     struct cores cores;
     struct listeners listeners;
+    struct durability durability;
     struct core *core; // [workers]
     uint32_t started;  // threads
     struct hash_secret secret;
@@ -127,6 +130,8 @@ static int core_open(struct core *c)
     const char *why = "";
     int rc = reactor_open(&c->reactor, &r, &why);
     snprintf(c->why, sizeof c->why, "%s", why);
+    if (rc == 0 && c->id == 0 && (rc = durability_hold(&p->durability, c->reactor)) < 0)
+        snprintf(c->why, sizeof c->why, "the ring cannot hold the lock of the data directory");
     if (rc < 0)
         return rc;
     rc = worker_new(&c->worker, &p->server, c->id, c->reactor, memory, entropy_u64(), &p->secret);
@@ -173,10 +178,14 @@ static void core_run(void *argument)
         core_listen(c);
         while (worker_turn(c->worker))
             ;
+        if (logging_hosts(c->worker))
+            logging_stop(c->worker);
     }
     atomic_fetch_add(&p->finished, 1);
     wake_main(&p->server);
     pthread_barrier_wait(&p->gate);
+    if (c->worker != NULL && logging_hosts(c->worker))
+        logging_free(c->worker);
     if (c->worker != NULL)
         worker_free(c->worker);
     if (c->reactor != NULL)
@@ -373,10 +382,24 @@ static void on_signal(struct program *p, uint32_t number)
     }
 }
 
-// A worker says that SHUTDOWN was called, or that he has finished and the others may be asleep.
+// The log is lost: the directory was refused, or writing it has failed.
+static bool lost_log(const struct program *p)
+{
+    const struct logging *l = &p->server.logging;
+    bool failed = atomic_load(&l->failed) && p->server.options.on_log_error == LOG_ERROR_EXIT;
+    return failed || logging_stage(l) == LOGGING_REFUSED;
+}
+
+// A worker says that SHUTDOWN was called, or that he has finished and the others may be asleep; or somebody that the log is lost.
 static void on_event(struct program *p, bool stopping)
 {
-    if (!stopping) {
+    if (!stopping && lost_log(p)) {
+        log_line(LOG_WARNING, "stopping, because the log cannot go on");
+        service_notify("STOPPING=1");
+        atomic_store(&p->server.stop, SERVER_STOPS);
+    } else if (!stopping && atomic_load(&p->server.stop) == SERVER_RUNS) {
+        return;
+    } else if (!stopping) {
         log_line(LOG_NOTICE, "SHUTDOWN: finishing what was begun, then stopping");
         service_notify("STOPPING=1");
     }
@@ -393,7 +416,7 @@ static void wait_for_end(struct program *p, int signal_fd)
         (void)poll(fds, 2, -1);
         if (read(p->event_fd, &count, sizeof count) == sizeof count) {
             on_event(p, stopping);
-            stopping = true;
+            stopping = atomic_load(&p->server.stop) != SERVER_RUNS;
         }
         while (read(signal_fd, &signal, sizeof signal) == sizeof signal) {
             on_signal(p, signal.ssi_signo);
@@ -429,6 +452,8 @@ static void fill_standard_descriptors(void)
 static void tear_down(struct program *p)
 {
     listeners_close(&p->listeners);
+    if (p->durability.server != NULL)
+        durability_close(&p->durability);
     if (p->server.rings != NULL)
         mesh_rings_free(p->server.rings);
     free(p->server.workers);
@@ -442,7 +467,7 @@ static bool serve(struct program *p, int signal_fd)
 {
     start_threads(p);
     pthread_barrier_wait(&p->gate);
-    bool ready = check_cores(p) && open_listeners(p);
+    bool ready = check_cores(p) && durability_start(&p->durability, p->core[0].reactor, wake_main) == 0 && open_listeners(p);
     struct process_usage usage;
     host_usage(&usage);
     atomic_store(&p->server.resident_at_start, usage.resident);
@@ -452,6 +477,7 @@ static bool serve(struct program *p, int signal_fd)
         service_notify("READY=1");
         wait_for_end(p, signal_fd);
     }
+    durability_stop(&p->durability);
     pthread_barrier_wait(&p->gate);
     for (uint32_t w = 0; w < p->cores.workers; w++)
         thread_join(&p->core[w].thread);
@@ -472,12 +498,15 @@ static int run(struct program *p)
         return 1;
     }
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    cores_plan(&p->cores, o);
+    int signal_fd = open_signals();
+    if (signal_fd < 0 || durability_open(&p->durability, &p->server) < 0)
+        return 1;
+    cores_plan(&p->cores, o, p->durability.shards);
     raise_files(p);
     describe_server(p);
-    int signal_fd = open_signals();
-    bool served = signal_fd >= 0 && make_room(p) == 0 && serve(p, signal_fd);
-    return served ? 0 : 1;
+    if (make_room(p) < 0 || durability_prepare(&p->durability) < 0 || !serve(p, signal_fd))
+        return 1;
+    return !lost_log(p) ? 0 : logging_stage(&p->server.logging) == LOGGING_REFUSED ? 1 : EXIT_LOG_FAILED;
 }
 
 int main(int argc, char **argv)

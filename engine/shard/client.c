@@ -24,6 +24,7 @@ void client_reset(struct client *c, bool needs_auth)
     if (!needs_auth)
         c->flags |= CLIENT_AUTHENTICATED;
     c->db = 0;
+    c->level = 0;
     c->protocol = 2;
 }
 

@@ -29,6 +29,7 @@ struct client {
     uint32_t flags;
     uint32_t db;
     uint8_t protocol; // enum protocol: 2 or 3
+    uint8_t level;    // enum gate_level (CLIENT DURABILITY); GATE_NO asks for nothing
     int64_t created_ms;
     int64_t last_ms; // of the last request
     const struct command *last_command;

@@ -37,7 +37,6 @@ static const struct {
     const char *name;
     const char *value;
 } FACTS[] = {
-    { "appendonly", "no" },
     { "save", "" },
 };
 

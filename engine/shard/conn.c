@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/shard/durability.h"
 #include "engine/shard/gather.h"
 #include "engine/shard/monitor.h"
 #include "engine/shard/multi.h"
@@ -99,6 +100,7 @@ struct conn *conn_new(struct worker *w, int fd, bool is_unix)
     list_init(&c->dirty);
     list_init(&c->stalled);
     list_init(&c->monitor);
+    list_init(&c->gate_link);
     list_append(&w->conns, &c->link);
     c->pending_tail = &c->pending;
     buf_init(&c->out, BUF_NO_LIMIT);
@@ -138,6 +140,7 @@ void conn_free(struct conn *c)
     list_remove(&c->dirty);
     list_remove(&c->stalled);
     set_charge(c, 0);
+    gate_forget(c);
     multi_free(c);
     session_deinit(c);
     buf_deinit(&c->out);
@@ -195,7 +198,7 @@ uint64_t conn_memory(const struct conn *c)
         bytes += c->blob->len; // pages that were never touched take nothing
     for (uint32_t i = 0; i < c->blobs_cap; i++)
         bytes += c->blobs[i] != NULL ? c->blobs[i]->len : 0;
-    return bytes + (c->out.borrowed ? 0 : c->out.cap);
+    return bytes + c->chunk_bytes + (c->out.borrowed ? 0 : c->out.cap);
 }
 
 void conn_charge(struct conn *c)
@@ -239,8 +242,7 @@ static void over_output_limit(struct conn *c, uint64_t unsent)
     conn_close(c);
 }
 
-// Borrowed bytes outlive the turn.
-static bool keep_out(struct conn *c)
+bool conn_keep_out(struct conn *c)
 {
     if (!c->out.borrowed)
         return true;
@@ -336,25 +338,28 @@ void conn_flush(struct conn *c)
         if (c->state == CONN_CLOSING)
             return;
     }
+    enum gate_passage gate = likely(!c->gated) ? GATE_FREE : gate_pass(c);
+    if (unlikely(gate == GATE_WAITS) && c->out.len > 0)
+        return;
     if (c->out.len == 0) {
         buf_deinit(&c->out);
         conn_settle(c);
         return;
     }
-    if (c->pending != NULL && c->out.len < HOLD_MAX && c->state == CONN_OPEN) {
-        if (!keep_out(c))
+    if (c->pending != NULL && c->out.len < HOLD_MAX && c->state == CONN_OPEN && gate == GATE_FREE) {
+        if (!conn_keep_out(c))
             conn_close(c);
         return;
     }
     c->client.net_out += c->out.len + c->refs.bytes;
     c->worker->stats.net_out += c->out.len + c->refs.bytes;
     if (unlikely(c->sending_now)) {
-        if (!keep_out(c))
+        if (!conn_keep_out(c))
             conn_close(c);
         return;
     }
     if (unlikely(!c->out.borrowed || c->paused || c->state == CONN_ENDING || c->refs.count > 0)) {
-        if (keep_out(c))
+        if (conn_keep_out(c))
             send_owned(c);
         else
             conn_close(c);
@@ -414,7 +419,7 @@ void conn_on_send(struct conn *c, const struct completion *done)
     buf_deinit(&c->sending);
     c->sent = 0;
     c->soft_since_ms = 0;
-    if (c->out.len > 0 && list_empty(&c->dirty))
+    if ((c->out.len > 0 || c->gated) && list_empty(&c->dirty))
         list_append(&c->worker->dirty, &c->dirty);
     else
         conn_settle(c);
@@ -435,7 +440,8 @@ void conn_pass(struct conn *c)
 
 void conn_settle(struct conn *c)
 {
-    if (c->state == CONN_ENDING && c->pending == NULL && c->out.len == 0 && !c->sending_now && c->send.state == OP_IDLE) {
+    if (c->state == CONN_ENDING && c->pending == NULL && c->out.len == 0 && c->chunks == NULL && !c->sending_now &&
+        c->send.state == OP_IDLE) {
         conn_close(c);
         return;
     }
@@ -488,6 +494,7 @@ void conn_close(struct conn *c)
         return;
     state_move(&c->state, CONN_CLOSING, CONN_MOVES);
     monitor_leave(c);
+    gate_forget(c);
     if (!multi_busy(c->multi)) {
         multi_reset(c);
         conn_forget_pending(c);
@@ -504,7 +511,7 @@ static void end_of_stream(struct conn *c)
     c->end_seen = true;
     if (session_has_kept(c))
         return;
-    if (c->pending == NULL && c->out.len == 0 && !c->sending_now)
+    if (c->pending == NULL && c->out.len == 0 && c->chunks == NULL && !c->sending_now)
         conn_close(c);
     else
         conn_end(c);
@@ -612,6 +619,8 @@ static void deliver_part(struct worker *w, struct pending *p, uint8_t *heap, con
     pending_free(w, p);
     if (kind == PENDING_GRANT)
         txn_answer(w, owner, part, bytes, len);
+    else if (kind == PENDING_SETTLED)
+        durability_settled(w, owner);
     else
         gather_part(w, owner, part, heap, bytes, len);
 }

@@ -17,6 +17,7 @@
 #include "base/list.h"
 #include "base/state.h"
 #include "engine/shard/client.h"
+#include "engine/shard/gate.h"
 #include "engine/shard/refs.h"
 #include "engine/shard/worker.h"
 #include "engine/store/blob.h"
@@ -37,12 +38,13 @@ enum conn_state {
 };
 
 // Owners of ops, for the switch in worker_turn.
-enum op_owner { OWNER_LISTENER, OWNER_LISTENER_CANCEL, OWNER_CONN_RECV, OWNER_CONN_SEND, OWNER_CONN_CANCEL };
+enum op_owner { OWNER_LISTENER, OWNER_LISTENER_CANCEL, OWNER_CONN_RECV, OWNER_CONN_SEND, OWNER_CONN_CANCEL, OWNER_LOG };
 
 enum pending_kind {
-    PENDING_REPLY, // of a request of the connection
-    PENDING_PART,  // part `part` of the struct gather `owner`
-    PENDING_GRANT, // of participant `part` of the struct txn `owner`
+    PENDING_REPLY,   // of a request of the connection
+    PENDING_PART,    // part `part` of the struct gather `owner`
+    PENDING_GRANT,   // of participant `part` of the struct txn `owner`
+    PENDING_SETTLED, // a worker has what the struct waiter `owner` asks for (durability_commands.c)
 };
 
 // A reply that is due from elsewhere.
@@ -114,6 +116,16 @@ struct conn {
     uint64_t charged;      // bytes of it that count against maxmemory
     int64_t soft_since_ms; // over the soft output limit since; 0 = not
     struct multi *multi;   // MULTI and WATCH; NULL: never asked for
+    // Gates (gate.h).
+    bool gated;            // replies wait, or it has to be seen whether they do
+    bool shut;             // EXEC is at work: until it says what its replies wait for
+    uint8_t gate_frame;    // as `frame`, of the request that waited last
+    uint8_t level;         // enum gate_level, that the request being run asks for
+    struct gate_need need; // what everything from `out` on waits for
+    struct chunk *chunks;  // replies that wait, oldest first
+    struct chunk *chunk_last;
+    uint64_t chunk_bytes;
+    struct list gate_link; // gate.conns: there are chunks
     struct client client;
 };
 
@@ -134,6 +146,8 @@ void conn_on_send(struct conn *c, const struct completion *done);
 // Starts or takes up writing at the end of `out`; what is appended to it afterwards is sent at the end of the turn.
 struct buf *conn_out_begin(struct conn *c);
 void conn_out_end(struct conn *c);
+// `out` outlives the turn: on the heap, if it was not. False: out of memory.
+bool conn_keep_out(struct conn *c);
 // End of turn: hands `out` to the kernel.
 void conn_flush(struct conn *c);
 
@@ -154,10 +168,10 @@ static inline uint64_t conn_unsent(const struct conn *c)
     return c->out.len + (c->sending_total - c->sent) + c->stash.len;
 }
 
-// And of values that `out` refers to.
+// And of values that `out` refers to, and of what waits for the log.
 static inline uint64_t conn_due(const struct conn *c)
 {
-    return conn_unsent(c) + c->refs.bytes;
+    return conn_unsent(c) + c->refs.bytes + c->chunk_bytes;
 }
 
 uint64_t conn_memory(const struct conn *c);

@@ -14,6 +14,7 @@ struct deferred {
     struct args args;
     uint32_t db;
     uint8_t protocol;
+    uint8_t level; // enum gate_level that the other worker's client asks for
     uint64_t watcher;
     uint32_t from;           // another worker asked, or
     uint64_t cookie;         //
@@ -111,6 +112,7 @@ bool defer_served(struct worker *w, uint32_t from, const struct mesh_request *he
     bool queued = d != NULL && intents_enqueue(&w->txns.intents, &d->ticket) == 0;
     if (queued) {
         d->protocol = head->protocol;
+        d->level = (head->flags & MESH_LEVEL) >> MESH_LEVEL_SHIFT;
         d->watcher = forward_watcher(head);
         d->from = from;
         d->cookie = head->cookie;
@@ -145,10 +147,14 @@ void defer_run(struct worker *w, struct ticket *t)
         .protocol = d->protocol,
         .watcher = d->watcher,
     };
+    if (unlikely(w->gated))
+        gate_serve(&w->gate, d->level);
     run_here(w, &here, &out);
     if (d->pending == NULL) {
-        forward_reply(w, d->from, d->cookie, &out);
-        w->stats.requests_served++;
+        if (likely(!w->gated) || !gate_keep(w, d->from, d->cookie, &out)) {
+            forward_reply(w, d->from, d->cookie, &out);
+            w->stats.requests_served++;
+        }
     } else if (out.failed) {
         if (c != NULL)
             conn_close(c);

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/defer.h"
+#include "engine/shard/durability.h"
 #include "engine/shard/gather.h"
 #include "engine/shard/monitor.h"
 #include "engine/shard/native.h"
@@ -15,11 +16,12 @@
 
 // ---- to another worker
 
-void forward_word(struct worker *w, uint32_t target, uint16_t word, uint64_t cookie)
+void forward_word(struct worker *w, uint32_t target, uint16_t word, uint64_t cookie, uint8_t flags)
 {
     struct mesh_request *head = mesh_append(&w->mesh, target, MESH_REQUESTS, sizeof *head);
     assert(head != NULL);
-    *head = (struct mesh_request){ .cookie = cookie, .size = sizeof *head, .argc = 1, .shard = MESH_NO_SHARD, .command = word };
+    *head =
+        (struct mesh_request){ .cookie = cookie, .size = sizeof *head, .argc = 1, .shard = MESH_NO_SHARD, .command = word, .flags = flags };
 }
 
 static struct blob *blob_of(const struct forward *f, uint32_t arg)
@@ -49,7 +51,7 @@ bool forward_send(struct worker *w, const struct forward *f, struct pending *p)
         .db = (uint16_t)f->db,
         .command = f->command,
         .protocol = f->protocol,
-        .flags = (uint8_t)((f->in_txn ? MESH_IN_TXN : 0) | (f->no_touch ? MESH_NO_TOUCH : 0)),
+        .flags = (uint8_t)((f->in_txn ? MESH_IN_TXN : 0) | (f->no_touch ? MESH_NO_TOUCH : 0) | f->level << MESH_LEVEL_SHIFT),
     };
     if (unlikely(f->watcher != 0)) {
         head->flags |= MESH_WATCHER;
@@ -147,6 +149,8 @@ static void locate(struct worker *w, struct served *s)
 static void run_served(struct worker *w, struct served *s, struct buf *out)
 {
     const struct mesh_request *head = s->head;
+    if (unlikely(w->gated))
+        gate_serve(&w->gate, (head->flags & MESH_LEVEL) >> MESH_LEVEL_SHIFT);
     if (unlikely(head->command == MESH_BARE)) {
         native_serve_bare(w, head, s->argv, out);
         return;
@@ -204,6 +208,9 @@ static cold bool serve_aside(struct worker *w, uint32_t from, const struct serve
         return true;
     case MESH_UNWATCH:
         watched_forget(w, head->cookie);
+        return true;
+    case MESH_SETTLE:
+        durability_serve_settle(w, from, head->cookie);
         return true;
     case MESH_RELEASE:
         txn_serve_release(w, head);
@@ -274,6 +281,8 @@ static void serve_one(struct worker *w, uint32_t from, struct served *s, struct 
         slow = span_served(w, timed, command_at(s->head->command), s->argv, s->head->argc);
     if (unlikely(slow != NULL || out.len >= w->watch.reply_min) && s->head->command < MESH_WORDS)
         notes_of(w, from, s, slow, &out);
+    if (unlikely(w->gated) && gate_keep(w, from, s->head->cookie, &out))
+        return;
     if (out.failed)
         out.len = 0;
     size_t len = out.borrowed ? out.len : sizeof(struct mesh_heap);

@@ -13,6 +13,7 @@ struct forward {
     uint8_t protocol;
     bool in_txn;      // the keys have been granted
     bool no_touch;    // as struct call's
+    uint8_t level;    // enum gate_level that the client asks for
     uint64_t watcher; // of WATCH: the client's number
     uint32_t argc;
     const struct slice *argv;
@@ -32,6 +33,6 @@ uint64_t forward_watcher(const struct mesh_request *head);
 // The big arguments of another worker's request, by position: NULL elsewhere. NULL: out of memory. The caller frees the array.
 struct blob **forward_blobs(const struct mesh_request *head);
 // A message without arguments and answer (MESH_RELEASE, MESH_UNWATCH).
-void forward_word(struct worker *w, uint32_t target, uint16_t word, uint64_t cookie);
+void forward_word(struct worker *w, uint32_t target, uint16_t word, uint64_t cookie, uint8_t flags);
 // Sends a reply that comes later than in its turn. Takes what `out` holds.
 void forward_reply(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out);

@@ -33,6 +33,7 @@ struct forward gather_forward(const struct gather *g, uint32_t target, const str
         .protocol = g->protocol,
         .in_txn = true,
         .no_touch = g->due->conn != NULL && (g->due->conn->client.flags & CLIENT_NO_TOUCH) != 0,
+        .level = g->due->conn != NULL ? gate_asked(g->due->conn) : 0,
         .watcher = g->watcher,
         .argc = argc,
         .argv = argv,
@@ -45,7 +46,11 @@ static void run_part(struct worker *w, struct gather *g, uint32_t part, const st
     buf_init(&out, BUF_NO_LIMIT);
     if (f->command >= MESH_WORDS) {
         struct mesh_request head = { .command = f->command, .shard = (uint16_t)f->shard, .db = (uint16_t)f->db, .argc = f->argc };
+        if (unlikely(w->gated))
+            gate_serve(&w->gate, f->level);
         steps_serve(w, &head, f->argv, &out);
+        if (unlikely(w->gated) && g->due->conn != NULL)
+            gate_take_serve(g->due->conn);
     } else {
         struct conn *c = g->due->conn;
         struct here here = {
@@ -92,6 +97,8 @@ void gather_release(struct worker *w, struct gather *g)
 void gather_finish(struct worker *w, struct gather *g, struct buf *answer)
 {
     gather_release(w, g);
+    if (unlikely(g->txn.position > 0) && g->due->conn != NULL)
+        gate_conn(g->due->conn, g->txn.position);
     // A failed buffer means out of memory: the connection cannot be kept in step, so it ends.
     struct conn *c = g->due->conn;
     if (answer->failed && c != NULL)

@@ -30,6 +30,7 @@ static inline bool glance_may(const struct conn *c)
 {
     const struct worker *w = c->worker;
     return conn_runs(c) && c->pending == NULL && !c->queueing && w->txns.intents.count == 0 && w->watch.reply_min > GLANCE_MAX &&
+           (likely(!w->gated) || gate_lets_reads(c)) &&
            (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_CLOSE_AFTER_REPLY)) == 0;
 }
 

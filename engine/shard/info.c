@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/shard/durability.h"
 #include "engine/shard/server_commands.h"
 #include "engine/shard/statistics.h"
 #include "engine/shard/worker.h"
@@ -17,6 +18,7 @@ struct info {
     int64_t now_ms;
     struct worker_stats t;
     struct process_usage usage;
+    struct durability_view log;
     struct buf out;
 };
 
@@ -74,6 +76,21 @@ static void memory_ratio(struct info *i)
 {
     uint64_t used = used_memory(i);
     buf_format(&i->out, "mem_fragmentation_ratio:%.2f\r\n", used == 0 ? 0.0 : (double)i->usage.resident / (double)used);
+}
+
+static void loading_lines(struct info *i)
+{
+    const struct durability_view *v = &i->log;
+    if (!v->loading)
+        return;
+    buf_format(&i->out, "loading_start_time:%" PRId64 "\r\nloading_total_bytes:%" PRIu64 "\r\nloading_loaded_bytes:%" PRIu64 "\r\n",
+               i->server->started_wall_ms / 1000, v->total_bytes, v->loaded_bytes);
+    buf_format(&i->out, "loading_loaded_perc:%.2f\r\nloading_eta_seconds:%" PRId64 "\r\n", v->loaded_percent, v->eta_seconds);
+}
+
+static void log_ratio(struct info *i)
+{
+    buf_format(&i->out, "log_writes_per_flush:%.2f\r\n", i->log.writes_per_flush);
 }
 
 // usec: see stopwatch.h.
@@ -264,6 +281,7 @@ static void info_gather(struct info *i)
     statistics_total(i->server, &i->t);
     if (i->server->host->usage != NULL)
         i->server->host->usage(&i->usage);
+    durability_view(i->worker, &i->log);
 }
 
 void cmd_info(struct call *c)

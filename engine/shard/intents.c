@@ -242,6 +242,19 @@ bool intents_conflict_all(const struct intents *table)
     return table->root.live[INTENT_EXCLUSIVE] > 0 || table->root.live[INTENT_SOME_EXCLUSIVE] > 0;
 }
 
+// An exclusive intent is granted in front of its queue only; of the root's (all keys) likewise.
+static const struct ticket *front_of(const struct intent_queue *q)
+{
+    return q->granted[INTENT_EXCLUSIVE] > 0 ? container_of(q->intents.next, struct intent, link)->ticket : NULL;
+}
+
+const struct ticket *intents_holder(const struct intents *table, uint64_t print)
+{
+    const struct ticket *t = front_of(&table->root);
+    const struct intent_queue *q = t == NULL ? find(table, print) : NULL;
+    return q != NULL ? front_of(q) : t;
+}
+
 static bool queue_sound(struct intent_queue *q)
 {
     uint32_t live[INTENT_MODES] = { 0 }, granted[INTENT_MODES] = { 0 };

@@ -87,5 +87,8 @@ bool intents_conflict(const struct intents *table, uint64_t print, bool exclusiv
 // Must one who wants to read all keys now wait?
 bool intents_conflict_all(const struct intents *table);
 
+// The ticket that has this key, or all keys, to itself; NULL: none has.
+const struct ticket *intents_holder(const struct intents *table, uint64_t print);
+
 // Walks everything (audit).
 bool intents_sound(struct intents *table);

@@ -60,7 +60,10 @@ enum mesh_flag {
     MESH_WATCHER = 4,  // of WATCH: the last 8 bytes are the client's number
     MESH_NO_TOUCH = 8, // accesses are not noted for eviction
     MESH_IN_TXN = 2,   // its keys have been granted to the sender's transaction: nothing to wait for
+    MESH_LEVEL = 0x30, // enum gate_level that the client asks for, shifted by MESH_LEVEL_SHIFT
+    MESH_WORKED = 64,  // of MESH_RELEASE: the transaction was not given up before it began
 };
+#define MESH_LEVEL_SHIFT 4
 
 // Not in the command table: what workers say to each other (mesh_request.command).
 #define MESH_FETCH   0xffffu // key -> its value as bytes (steps.c says how)
@@ -69,6 +72,7 @@ enum mesh_flag {
 #define MESH_RELEASE 0xfffcu // cookie: the share. No answer
 #define MESH_BARE    0xfffbu // FCNP's bare GET: hash u64, key length u32
 #define MESH_UNWATCH 0xfffau // cookie: a client's number; all its watches go. No answer
+#define MESH_SETTLE  0xfff9u // answered, without bytes, when all that was changed so far is durable
 #define MESH_WORDS   0xfff0u // from here on
 
 #define MESH_NO_SHARD UINT16_MAX

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "engine/shard/durability.h"
 #include "engine/shard/statistics.h"
 #include "proto/http.h"
 #include "reactor/clock.h"
@@ -14,6 +15,7 @@ struct metrics {
     const struct server *server;
     struct worker_stats t;
     struct process_usage usage;
+    struct durability_view log;
     struct buf *out;
 };
 
@@ -194,6 +196,7 @@ void metrics_write(struct worker *w, struct buf *out)
     statistics_total(w->server, &m.t);
     if (w->server->host->usage != NULL)
         w->server->host->usage(&m.usage);
+    durability_view(w, &m.log);
     about(&m);
     totals(&m);
     workers(&m);

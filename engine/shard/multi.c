@@ -69,7 +69,7 @@ static void unwatch(struct multi *m)
         if (target == w->id)
             watched_forget(w, m->conn->client.id);
         else
-            forward_word(w, target, MESH_UNWATCH, m->conn->client.id);
+            forward_word(w, target, MESH_UNWATCH, m->conn->client.id, 0);
     }
     forget_watched(m);
 }
@@ -158,6 +158,8 @@ void multi_take(struct conn *c, struct item *item)
         item->refusal = REFUSE_MULTI_FRAME;
     else if (item->refusal == REFUSE_NOT && (item->command->flags & CMD_NO_MULTI) != 0)
         item->refusal = REFUSE_NO_MULTI;
+    else if (item->refusal == REFUSE_NOT && w->gated && gate_refuses(w, item->command) != NULL)
+        item->refusal = REFUSE_GATE;
     else if (item->refusal == REFUSE_NOT && (item->command->flags & CMD_DENYOOM) != 0 && w->options.maxmemory > 0 && !worker_make_room(w))
         item->refusal = REFUSE_MEMORY;
     if (item->refusal != REFUSE_NOT) {
@@ -178,6 +180,8 @@ static void finish(struct multi *m)
     struct conn *c = m->conn;
     if (m->owns_txn && m->txn.state == TXN_GRANTED)
         txn_release(c->worker, &m->txn);
+    if (m->owns_txn && c->state != CONN_CLOSING)
+        gate_open(c, m->txn.position);
     if (m->owns_txn)
         txn_deinit(&m->txn);
     m->owns_txn = false;
@@ -255,6 +259,8 @@ static void granted(struct worker *w, struct txn *t)
     head(m, &out, outcome);
     if (outcome == TXN_GOOD)
         move(m, MULTI_RUNNING);
+    if (outcome == TXN_GOOD && t->marks > 0 && m->conn->state != CONN_CLOSING)
+        gate_shut(m->conn);
     if (outcome == TXN_NO_MEMORY)
         unwatch(m); // some may not have been asked
     else
@@ -416,14 +422,16 @@ void cmd_exec(struct call *call)
         return;
     }
     struct multi *m = c->multi;
-    bool full = (m->flags & CMD_DENYOOM) != 0 && w->options.maxmemory > 0 && !worker_make_room(w);
-    if (m->broken || full) {
+    const char *why = w->gated && (m->flags & CMD_WRITE) != 0 ? gate_refusal(w) : NULL;
+    if ((m->flags & CMD_DENYOOM) != 0 && w->options.maxmemory > 0 && !worker_make_room(w))
+        why = REPLY_OUT_OF_MEMORY;
+    if (m->broken || why != NULL) {
         bool broken = m->broken;
         multi_reset(c);
         if (broken)
             reply_error(call->reply, "EXECABORT Transaction discarded because of previous errors.");
         else
-            reply_error_format(call->reply, "EXECABORT Transaction discarded because of: %s", REPLY_OUT_OF_MEMORY);
+            reply_error_format(call->reply, "EXECABORT Transaction discarded because of: %s", why);
         return;
     }
     m->silent = conn_silent(c);
@@ -482,6 +490,7 @@ void cmd_swapdb(struct call *call)
         return;
     }
     watched_swapped(call->worker, a, b);
+    effects_swapped(call->worker, a, b);
     store_swap(call->store, a, b);
     call->dirty++;
     reply_ok(call->reply);

@@ -183,6 +183,8 @@ void native_serve_bare(struct worker *w, const struct mesh_request *head, const 
     struct slice get[2] = { slice_cstr("GET") };
     enum refusal refusal = find_bare(w, head->shard, head->db, load_u64(argv[1].data), load_u32(argv[1].data + 8), &get[1]);
     struct reply reply = { .out = out, .protocol = head->protocol };
+    if (unlikely(w->gated) && refusal != REFUSE_NOT)
+        gate_read_all(w, NULL);
     if (refusal == REFUSE_NOT)
         run_here(w, &(struct here){ .command = command_find(get, 2), .argv = get, .argc = 2, .db = head->db, .protocol = head->protocol },
                  out);

@@ -26,6 +26,10 @@ static const char *const IO_NAMES[] = { "auto", "uring", "epoll", NULL };
 static const char *const AUTO_NAMES[] = { "auto", "yes", "no", NULL };
 static const char *const LOGLEVEL_NAMES[] = { "debug", "verbose", "notice", "warning", "nothing", NULL };
 static const char *const DEBUG_COMMAND_NAMES[] = { "yes", "local", "no", NULL };
+static const char *const APPENDFSYNC_NAMES[] = { "always", "everysec", "no", NULL };
+static const char *const LOG_HOST_NAMES[] = { "auto", "thread", "reactor", NULL };
+static const char *const LOG_METHOD_NAMES[] = { "auto", "dsync", "fdatasync", "linked", NULL }; // enum log_method
+static const char *const LOG_ERROR_NAMES[] = { "exit", "read-only", NULL };
 static const char *const OUTPUT_NAMES[] = { "normal", "slave", "pubsub" };
 
 enum { START = OPTION_START, MULTI = OPTION_MULTI, SECRET = OPTION_SECRET, OCTAL = OPTION_OCTAL, OURS = OPTION_OURS };

@@ -28,6 +28,9 @@ enum option_auto { OPTION_AUTO, OPTION_YES, OPTION_NO };
 enum option_hugepages { HUGEPAGES_AUTO, HUGEPAGES_RESERVED, HUGEPAGES_NO };
 enum option_index_hash { INDEX_HASH_KEYED, INDEX_HASH_PUBLIC };
 enum option_debug_command { DEBUG_COMMAND_YES, DEBUG_COMMAND_LOCAL, DEBUG_COMMAND_NO };
+enum option_appendfsync { APPENDFSYNC_ALWAYS, APPENDFSYNC_EVERYSEC, APPENDFSYNC_NO };
+enum option_log_host { LOG_HOST_AUTO, LOG_HOST_THREAD, LOG_HOST_REACTOR };
+enum option_log_error { LOG_ERROR_EXIT, LOG_ERROR_READ_ONLY };
 enum option_loglevel { LOGLEVEL_DEBUG, LOGLEVEL_VERBOSE, LOGLEVEL_NOTICE, LOGLEVEL_WARNING, LOGLEVEL_NOTHING };
 
 // Field names are the options' names with '_' for '-'. Texts are heap copies owned by the struct, never NULL.
@@ -55,6 +58,7 @@ enum option_group {
     OPTION_GROUP_MEMORY,
     OPTION_GROUP_CORES,
     OPTION_GROUP_FILES,
+    OPTION_GROUP_DURABLE,
     OPTION_GROUP_OPERATOR,
     OPTION_GROUPS
 };

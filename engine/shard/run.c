@@ -178,6 +178,8 @@ static cold void refuse(struct conn *c, const struct item *item, struct reply *r
 {
     struct worker *w = c->worker;
     if (item->refusal == REFUSE_BARE_MISS) {
+        if (unlikely(w->gated))
+            gate_read_all(w, c);
         w->stats.commands++;
         w->commands[command_index(item->command)].calls++;
         reply_null(reply);
@@ -188,6 +190,12 @@ static cold void refuse(struct conn *c, const struct item *item, struct reply *r
         return;
     }
     w->stats.rejected_calls++;
+    if (unlikely(w->gated) && item->refusal == REFUSE_GATE) {
+        const char *why = gate_refuses(w, item->command);
+        w->commands[command_index(item->command)].rejected++;
+        reply_error(reply, why != NULL ? why : GATE_FAILED);
+        return;
+    }
     if (item->command != NULL)
         w->commands[command_index(item->command)].rejected++;
     if (item->refusal == REFUSE_UNKNOWN)
@@ -263,6 +271,7 @@ static void forward(struct conn *c, struct item *item)
         .blobs_cap = c->blobs_cap,
     };
     f.in_txn = multi_running(c);
+    f.level = gate_asked(c);
     f.no_touch = (c->client.flags & CLIENT_NO_TOUCH) != 0;
     f.watcher = item->command->run == cmd_watch ? c->client.id : 0;
     struct pending *p = conn_expect(c);
@@ -289,6 +298,11 @@ static inline void turn_skips(struct client *client)
 static inline void dispatch(struct conn *c, struct item *item, struct call *call, bool native)
 {
     if (unlikely(item->spread)) {
+        if (unlikely(c->worker->gated) && !multi_running(c) && gate_refuses(c->worker, item->command) != NULL) {
+            item->refusal = REFUSE_GATE;
+            run_local(c, item, call, native);
+            return;
+        }
         fanout_start(c, item);
         if (c->state != CONN_CLOSING)
             conn_out_begin(c);

@@ -2,11 +2,12 @@
 // How a command function is called, inline for the two places that call one per request: run.c and forward.c.
 #pragma once
 
+#include "engine/shard/gate.h"
 #include "engine/shard/run.h"
 
 // The one place where a command function is called.
 // `has_room`: somebody has asked for it already.
-static inline void run_call(struct worker *w, struct call *call, bool has_room)
+static inline void run_call_now(struct worker *w, struct call *call, bool has_room)
 {
     struct reply *reply = call->reply;
     struct command_stats *stats = &w->commands[command_index(call->command)];
@@ -26,6 +27,15 @@ static inline void run_call(struct worker *w, struct call *call, bool has_room)
     }
     if (unlikely(reply->errors > 0))
         run_count_error(w, reply);
+}
+
+// Where changes are logged: what the reply has to wait for, too. `granted`: in a transaction, which has asked for room.
+static inline void run_call(struct worker *w, struct call *call, bool granted)
+{
+    if (unlikely(w->gated))
+        gate_run(w, call, granted);
+    else
+        run_call_now(w, call, granted);
 }
 
 static inline struct call call_on(struct worker *w, struct reply *reply, uint32_t db)

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "engine/shard/command_log.h"
 #include "engine/shard/latency.h"
+#include "engine/shard/logging.h"
 #include "engine/shard/mesh.h"
 #include "engine/shard/options.h"
 #include "engine/shard/txn.h"
@@ -64,7 +65,9 @@ struct server {
     _Atomic uint32_t monitors;                      // connections that said MONITOR
     _Atomic uint32_t monitors_of[MESH_WORKERS_MAX]; // of each worker
     _Atomic uint64_t nap_until_ns;                  // DEBUG SLEEP
-    _Atomic bool no_active_expire;                  // DEBUG SET-ACTIVE-EXPIRE 0
+    struct logging logging;
+    _Atomic uint32_t logs_behind;  // workers whose changes the log does not take as fast as they come
+    _Atomic bool no_active_expire; // DEBUG SET-ACTIVE-EXPIRE 0
 };
 
 enum server_stop { SERVER_RUNS, SERVER_STOPS, SERVER_STOPS_NOW };

@@ -12,6 +12,7 @@
 #include "engine/shard/accept.h"
 #include "engine/shard/ahead.h"
 #include "engine/shard/conn.h"
+#include "engine/shard/durability.h"
 #include "engine/shard/fanout.h"
 #include "engine/shard/forward.h"
 #include "engine/shard/metrics.h"
@@ -42,6 +43,9 @@ static void on_completion(struct worker *w, const struct completion *done)
         conn_on_send(container_of(op, struct conn, send), done);
         break;
     case OWNER_CONN_CANCEL:
+        break;
+    case OWNER_LOG:
+        log_on_completion(logging_log(&w->server->logging), done);
         break;
     case OWNER_LISTENER_CANCEL:
         accept_on_cancelled(container_of(op, struct listener, cancel));
@@ -190,7 +194,7 @@ static void tick(struct worker *w)
     accept_retry(w);
     check_conns(w);
     worker_refresh_stats(w);
-    if (w->options.maxmemory > 0)
+    if (w->options.maxmemory > 0 && !w->gate.loading)
         worker_make_room(w);
 }
 
@@ -198,7 +202,7 @@ static void tick(struct worker *w)
 
 static bool has_due(const struct conn *c)
 {
-    return c->pending != NULL || conn_unsent(c) > 0 || session_has_kept(c) || c->put_off > 0;
+    return c->pending != NULL || conn_due(c) > 0 || session_has_kept(c) || c->put_off > 0;
 }
 
 static bool listeners_idle(const struct worker *w)
@@ -259,16 +263,25 @@ static uint64_t may_wait_ns(struct worker *w)
         !list_empty(&w->slices) || txn_hurries(w) || has_put_off(w))
         return 0;
     int64_t until = w->next_cron_ms;
-    bool rests = w->pause.until_ms != 0 || atomic_load_explicit(&w->server->no_active_expire, memory_order_relaxed);
+    bool rests = w->pause.until_ms != 0 || w->gate.loading || atomic_load_explicit(&w->server->no_active_expire, memory_order_relaxed);
     int64_t deadline = rests ? INT64_MAX : store_next_deadline(w->store);
     if (deadline < until)
         until = deadline;
     if (unlikely(w->pause.until_ms != 0) && w->pause.until_ms < until)
         until = w->pause.until_ms;
     int64_t ms = until - w->now_ms;
+    if (unlikely(w->gate.loading))
+        ms = ms < 1 ? ms : 1;
+    if (unlikely(!list_empty(&w->waiters)) && durability_deadline(w) - w->now_ms < ms)
+        ms = durability_deadline(w) - w->now_ms;
     if (w->draining || !list_empty(&w->closing))
         ms = ms < 5 ? ms : 5;
-    return ms <= 0 ? 0 : (uint64_t)ms * NS_PER_MS;
+    uint64_t ns = ms <= 0 ? 0 : (uint64_t)ms * NS_PER_MS;
+    if (unlikely(w->gated) && logging_hosts(w) && logging_log(&w->server->logging) != NULL) {
+        uint64_t log_ns = log_next_ns(logging_log(&w->server->logging));
+        ns = log_ns < ns ? log_ns : ns;
+    }
+    return ns;
 }
 
 static void end_turn(struct worker *w)
@@ -276,6 +289,12 @@ static void end_turn(struct worker *w)
     struct list *node;
     if (unlikely(w->lines.len > 0))
         monitor_flush(w);
+    if (unlikely(w->gated)) {
+        effects_flush(w);
+        if (logging_hosts(w))
+            logging_step(w);
+        gate_turn(w);
+    }
     while ((node = list_first(&w->dirty)) != NULL)
         conn_flush(container_of(node, struct conn, dirty));
     txn_number(w);
@@ -323,9 +342,13 @@ bool worker_turn(struct worker *w)
     w->watch.mark = 0;
     if (unlikely(!list_empty(&w->stalled)))
         resume_stalled(w);
-    if (w->maintain_more || store_next_deadline(w->store) <= w->now_ms || w->now_ms >= w->next_cron_ms)
+    if (unlikely(w->gate.loading))
+        w->maintain_more = loading_turn(w);
+    else if (w->maintain_more || store_next_deadline(w->store) <= w->now_ms || w->now_ms >= w->next_cron_ms)
         maintain(w);
     w->turn_commands = w->stats.commands;
+    if (unlikely(!list_empty(&w->waiters)))
+        durability_turn(w);
     tick(w);
     bool stop = drained(w);
     end_turn(w);

@@ -43,7 +43,10 @@ void steps_serve(struct worker *w, const struct mesh_request *head, const struct
 {
     struct keyspace *ks = store_keyspace(w->store, head->shard, head->db);
     if (head->command == MESH_FETCH) {
-        fetched_append(out, keyspace_find(ks, argv[1], keyspace_hash(ks, argv[1]), w->now_ms));
+        uint64_t hash = keyspace_hash(ks, argv[1]);
+        fetched_append(out, keyspace_find(ks, argv[1], hash, w->now_ms));
+        if (unlikely(w->gated))
+            gate_read(w, NULL, hash);
         return;
     }
     bool room = argv[2].len < FETCHED_HEAD || w->options.maxmemory == 0 || worker_make_room(w);

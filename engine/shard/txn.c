@@ -32,6 +32,8 @@ struct txn_share {
     uint64_t number;
     uint64_t cookie; // the coordinator's struct pending
     uint64_t watcher;
+    uint64_t name; // in the log
+    uint32_t marks;
     uint32_t from;
     bool needs_room;
     struct intent intents[];
@@ -41,6 +43,8 @@ struct txn_share {
 struct queue_message {
     uint64_t number;
     uint64_t watcher;
+    uint64_t name;
+    uint32_t marks;
     uint32_t count;
     uint8_t root; // enum intent_mode
     uint8_t needs_room;
@@ -228,6 +232,8 @@ void txn_serve_queue(struct worker *w, uint32_t from, const struct mesh_request 
     s->number = m->number;
     s->cookie = head->cookie;
     s->watcher = m->watcher;
+    s->name = m->name;
+    s->marks = m->marks;
     s->needs_room = m->needs_room != 0;
     s->from = from;
     if (s->number == 0)
@@ -236,8 +242,10 @@ void txn_serve_queue(struct worker *w, uint32_t from, const struct mesh_request 
         arrive(w, s);
 }
 
-static void share_release(struct worker *w, struct txn_share *s)
+// `worked`: the transaction has changed something, or could have.
+static void share_release(struct worker *w, struct txn_share *s, bool worked)
 {
+    effects_settle_released(w, &s->ticket, s->name, worked ? s->marks : 0);
     intents_release(&w->txns.intents, &s->ticket);
     free(s);
     share_ended(w);
@@ -245,7 +253,7 @@ static void share_release(struct worker *w, struct txn_share *s)
 
 void txn_serve_release(struct worker *w, const struct mesh_request *head)
 {
-    share_release(w, (struct txn_share *)(uintptr_t)head->cookie);
+    share_release(w, (struct txn_share *)(uintptr_t)head->cookie, (head->flags & MESH_WORKED) != 0);
 }
 
 static void share_ready(struct worker *w, struct txn_share *s)
@@ -255,6 +263,7 @@ static void share_ready(struct worker *w, struct txn_share *s)
         outcome = TXN_CHANGED;
     else if (s->needs_room && w->options.maxmemory > 0 && !worker_make_room(w))
         outcome = TXN_NO_ROOM;
+    effects_settle_share(w, &s->ticket);
     answer(w, s->from, s->cookie, s, outcome);
 }
 
@@ -297,6 +306,8 @@ static bool prepare(struct worker *w, struct txn *t)
         p->own->cookie = (uintptr_t)p->pending;
         p->own->watcher = t->watcher;
         p->own->needs_room = t->needs_room;
+        p->own->name = t->name;
+        p->own->marks = p->exclusive ? t->marks : 0;
         p->own->from = w->id;
     }
     return true;
@@ -331,6 +342,8 @@ static void send_queue(struct worker *w, struct txn *t, struct txn_part *p, uint
     *m = (struct queue_message){
         .number = number,
         .watcher = t->watcher,
+        .name = t->name,
+        .marks = p->exclusive ? t->marks : 0,
         .count = p->count,
         .root = (uint8_t)root_mode(t, p),
         .needs_room = t->needs_room,
@@ -359,9 +372,25 @@ static void send_parts(struct worker *w, struct txn *t, uint64_t number)
     }
 }
 
+// The coordinator has a marker too, so that its position stands for all of them.
+static void name_it(struct worker *w, struct txn *t)
+{
+    bool own = false;
+    for (uint32_t i = 0; i < t->count; i++) {
+        t->marks += t->parts[i].exclusive;
+        own |= t->parts[i].exclusive && t->parts[i].worker == w->id;
+    }
+    if (t->marks == 0)
+        return;
+    t->marks += !own;
+    t->name = (uint64_t)w->id << 48 | ++w->txns.names;
+}
+
 bool txn_start(struct worker *w, struct txn *t)
 {
     assert(t->count > 0);
+    if (w->effects.on)
+        name_it(w, t);
     if (!prepare(w, t)) {
         unprepare(w, t);
         return false;
@@ -393,17 +422,25 @@ void txn_answer(struct worker *w, struct txn *t, uint32_t part, const uint8_t *b
 
 void txn_release(struct worker *w, struct txn *t)
 {
+    bool worked = t->outcome == TXN_GOOD, own = false;
     state_move(&t->state, TXN_RELEASED, TXN_MOVES);
     for (uint32_t i = 0; i < t->count; i++) {
         const struct txn_part *p = &t->parts[i];
         if (p->ticket == 0)
             continue;
         if (p->worker == w->id) {
-            share_release(w, (struct txn_share *)(uintptr_t)p->ticket);
+            own = p->exclusive;
+            share_release(w, (struct txn_share *)(uintptr_t)p->ticket, worked);
             continue;
         }
-        forward_word(w, p->worker, MESH_RELEASE, p->ticket);
+        forward_word(w, p->worker, MESH_RELEASE, p->ticket, worked ? MESH_WORKED : 0);
     }
+    if (t->marks == 0 || !worked)
+        return;
+    if (!own)
+        effects_mark(w, t->name, t->marks);
+    if (effects_pending(&w->effects)) // else nothing was changed
+        t->position = effects_building(&w->effects);
 }
 
 // ---- numbers

@@ -46,6 +46,7 @@ struct txns {
     struct intents intents;
     struct list starting; // struct txn: to be numbered at the end of the turn
     struct list arrived;  // shares with a number, ascending, not enqueued yet
+    uint64_t names;       // of transactions in the log, given so far
 };
 
 enum txn_state { TXN_NEW, TXN_STARTING, TXN_QUEUED, TXN_GRANTED, TXN_RELEASED };
@@ -81,6 +82,10 @@ struct txn {
     bool whole;       // all keys of each worker
     bool needs_room;  // its commands are refused over maxmemory
     uint64_t watcher; // the client whose watches are asked and forgotten; 0 = none
+    // In the log: its name and how many parts it has there (0: it changes nothing), and when released where its own part is.
+    uint64_t name;
+    uint32_t marks;
+    uint64_t position;
     txn_granted_fn *granted;
 };
 

@@ -11,7 +11,8 @@ static bool must_wait(const struct worker *w, const struct conn *c, const struct
     uint32_t flags = command->flags;
     if (command->run == cmd_exec && c->multi != NULL)
         flags |= c->multi->flags;
-    return w->pause.until_ms != 0 && (w->pause.all || (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0);
+    bool writes = (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+    return (w->pause.until_ms != 0 && (w->pause.all || writes)) || (writes && gate_stops_writers(w));
 }
 
 static void note_large(struct conn *c, const struct item *item)
@@ -48,11 +49,28 @@ static cold void attend(struct worker *w)
         reactor_nap(w->reactor, nap_until - w->reactor->now_ns);
 }
 
+// Who had to wait tries again.
+static void go_on(struct worker *w)
+{
+    list_for_each (node, &w->conns) {
+        struct conn *c = container_of(node, struct conn, link);
+        if (!c->held)
+            continue;
+        c->held = false;
+        if (list_empty(&c->stalled))
+            list_append(&w->stalled, &c->stalled);
+    }
+}
+
 void watch_turn(struct worker *w)
 {
     if (unlikely(w->pause.until_ms != 0) && w->now_ms >= w->pause.until_ms)
         watch_unpause(w);
-    w->watching = w->pause.until_ms != 0;
+    bool stopped = gate_stops_writers(w);
+    if (unlikely(w->stopped && !stopped))
+        go_on(w);
+    w->stopped = stopped;
+    w->watching = w->pause.until_ms != 0 || stopped;
     if (unlikely(atomic_load_explicit(&w->server->attention, memory_order_acquire) != 0))
         attend(w);
 }
@@ -69,12 +87,5 @@ void watch_pause(struct worker *w, int64_t until_ms, bool all)
 void watch_unpause(struct worker *w)
 {
     w->pause = (struct pause){ 0 };
-    list_for_each (node, &w->conns) {
-        struct conn *c = container_of(node, struct conn, link);
-        if (!c->held)
-            continue;
-        c->held = false;
-        if (list_empty(&c->stalled))
-            list_append(&w->stalled, &c->stalled);
-    }
+    go_on(w);
 }

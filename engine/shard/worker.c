@@ -35,7 +35,10 @@ static int open_store(struct worker *w, uint64_t seed, const struct hash_secret 
 static bool has_mail(void *context)
 {
     struct worker *w = context;
-    return mesh_has_mail(&w->mesh);
+    if (likely(!w->gated))
+        return mesh_has_mail(&w->mesh);
+    struct log *log = logging_hosts(w) ? logging_log(&w->server->logging) : NULL;
+    return mesh_has_mail(&w->mesh) || gate_has_news(w) || (log != NULL && log_has_work(log));
 }
 
 int worker_new(struct worker **out, struct server *server, uint32_t id, struct reactor *reactor, struct memory *memory, uint64_t seed,
@@ -60,9 +63,14 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
     list_init(&w->dirty);
     list_init(&w->stalled);
     list_init(&w->slices);
+    list_init(&w->waiters);
     int result = txns_init(&w->txns);
     if (result == 0)
         result = watches_init(&w->watches);
+    if (result == 0)
+        result = effects_init(w);
+    if (result == 0)
+        result = gate_init(w);
     if (result == 0)
         result = mesh_init(&w->mesh, server->rings, id, server->worker_count);
     list_init(&w->monitors);
@@ -88,6 +96,8 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
     }
     w->public_hash = w->options.index_hash == INDEX_HASH_PUBLIC;
     native_commands_init(w->native_commands);
+    if (server->logging.keeper != NULL)
+        loading_begin(w);
     reactor->pending = has_mail;
     reactor->pending_context = w;
     *out = w;
@@ -124,6 +134,8 @@ struct worker *worker_free(struct worker *w)
         for (int i = 0; i < LOG_KINDS; i++)
             command_log_reset(&w->server->logs[i]);
     watches_deinit(&w->watches);
+    effects_deinit(w);
+    gate_deinit(w);
     mesh_deinit(&w->mesh);
     fcnp_deinit(&w->native);
     options_deinit(&w->options);
@@ -176,6 +188,8 @@ void worker_apply_options(struct worker *w)
     store_set_memory_max(w->store, memory_share(w->server, w->options.maxmemory));
     store_set_policy(w->store, (enum store_policy)w->options.maxmemory_policy);
     stopwatch_set_limits(w);
+    gate_refresh(w);
+    logging_apply_options(w);
     list_for_each (node, &w->conns)
         session_set_limits(container_of(node, struct conn, link));
 }
@@ -233,12 +247,16 @@ void worker_kill_client(struct worker *w, struct client *c, bool after_reply)
 
 static void on_change(void *context, const struct store_change *change)
 {
-    watched_changed(context, change);
+    struct worker *w = context;
+    if (w->watches.count > 0)
+        watched_changed(w, change);
+    if (w->effects.on)
+        effects_changed(w, change);
 }
 
 void worker_listen_changes(struct worker *w)
 {
-    store_listen(w->store, w->watches.count > 0 ? on_change : NULL, w);
+    store_listen(w->store, w->watches.count > 0 || w->effects.on ? on_change : NULL, w);
 }
 
 bool worker_make_room(struct worker *w)

@@ -11,6 +11,9 @@
 #include "base/memory.h"
 #include "base/prng.h"
 #include "engine/command/command.h"
+#include "engine/shard/effects.h"
+#include "engine/shard/gate.h"
+#include "engine/shard/loading.h"
 #include "engine/shard/mesh.h"
 #include "engine/shard/options.h"
 #include "engine/shard/server.h"
@@ -120,6 +123,7 @@ enum refusal {
     REFUSE_NO_MULTI,
     REFUSE_MEMORY,
     REFUSE_MULTI_FRAME,
+    REFUSE_GATE, // the log, or loading (gate.h)
 };
 
 // CLIENT PAUSE: requests wait until then. Each worker has its own copy.
@@ -186,6 +190,7 @@ struct worker {
     uint32_t seen;             // flags of the commands looked up for the batch to come
     bool public_hash;          // index-hash public
     bool watching;             // each request is looked at: somebody monitors, or clients are paused (watch.h)
+    bool gated;                // replies may have to wait, or requests are refused: appendonly, loading (gate.h)
     _Alignas(64) struct item items[BATCH_REQUESTS];
     struct slice args[BATCH_ARGS];
     struct fcnp native; // parser, limits set before each use
@@ -198,8 +203,12 @@ struct worker {
     struct mesh mesh;
     struct txns txns;
     struct watches watches;
-    uint64_t watcher;   // for whom the WATCH runs that is running
-    struct list slices; // struct gather: their next slice is to be run
+    struct effects effects;
+    struct gate gate;
+    struct loading loading;
+    struct list waiters; // WAITAOF (durability_commands.c)
+    uint64_t watcher;    // for whom the WATCH runs that is running
+    struct list slices;  // struct gather: their next slice is to be run
     struct worker_stats stats;
     struct command_stats *commands; // [command_count()]
     struct error_stats errors[ERROR_CODES_MAX];
@@ -212,6 +221,7 @@ struct worker {
     struct list monitors; // connections
     struct buf lines;     // for monitors, of this turn
     struct pause pause;   // CLIENT PAUSE
+    bool stopped;         // requests that write wait for the log (gate.h)
     struct list closing;  // connections shut down whose ops are still in flight
     uint64_t next_client;
     int64_t next_cron_ms;

@@ -165,15 +165,25 @@ uint32_t store_databases(const struct store *s)
     return s->options.databases;
 }
 
-void store_swap(struct store *s, uint32_t db_a, uint32_t db_b)
+static void swap_row(struct store *s, uint32_t row, uint32_t db_a, uint32_t db_b)
 {
     assert(db_a < s->options.databases && db_b < s->options.databases);
-    for (uint32_t i = 0; i < s->local_shards; i++) {
-        struct keyspace **row = &s->places[(size_t)i * s->options.databases];
-        struct keyspace *a = row[db_a];
-        row[db_a] = row[db_b];
-        row[db_b] = a;
-    }
+    struct keyspace **places = &s->places[(size_t)row * s->options.databases];
+    struct keyspace *a = places[db_a];
+    places[db_a] = places[db_b];
+    places[db_b] = a;
+}
+
+void store_swap(struct store *s, uint32_t db_a, uint32_t db_b)
+{
+    for (uint32_t i = 0; i < s->local_shards; i++)
+        swap_row(s, i, db_a, db_b);
+}
+
+void store_swap_shard(struct store *s, uint32_t shard, uint32_t db_a, uint32_t db_b)
+{
+    assert(shard < s->options.route.shards && shard % s->options.workers == s->options.worker);
+    swap_row(s, shard / s->options.workers, db_a, db_b);
 }
 
 void store_place(const struct store *s, const struct keyspace *ks, uint32_t *shard, uint32_t *db)

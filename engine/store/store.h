@@ -48,6 +48,7 @@ struct blobs *store_blobs(struct store *s);
 struct keyspace *store_keyspace(struct store *s, uint32_t shard, uint32_t db);
 uint32_t store_databases(const struct store *s);
 void store_swap(struct store *s, uint32_t db_a, uint32_t db_b);
+void store_swap_shard(struct store *s, uint32_t shard, uint32_t db_a, uint32_t db_b); // of one that is this worker's
 // Where a keyspace of this store is now: its shard and database.
 void store_place(const struct store *s, const struct keyspace *ks, uint32_t *shard, uint32_t *db);
 

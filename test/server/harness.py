@@ -237,8 +237,9 @@ class Client:
 class Config:
     """One cell of the matrix: backend, workers, shards; or a stand-in server that has none of them."""
 
-    def __init__(self, build, io="auto", workers=1, shards=1, stand_in=None):
+    def __init__(self, build, io="auto", workers=1, shards=1, stand_in=None, appendonly=None):
         self.io, self.workers, self.shards, self.stand_in = io, workers, shards, stand_in
+        self.appendonly = appendonly  # appendfsync, for every server
         self.build, self.program = build, stand_in or os.path.join(build, "skerryd")
 
     def but(self, **changes):
@@ -248,13 +249,16 @@ class Config:
         return other
 
     def __str__(self):
-        return f"stand-in {self.stand_in}" if self.stand_in else f"{self.io} w{self.workers} s{self.shards}"
+        if self.stand_in:
+            return f"stand-in {self.stand_in}"
+        return f"{self.io} w{self.workers} s{self.shards}" + (f" {self.appendonly}" if self.appendonly else "")
 
     def command(self, file=None):
         program = [self.program] + ([file] if file else [])
         if self.stand_in:
             return program + ["--save", "", "--appendonly", "no"]
-        return program + ["--io", self.io, "--workers", str(self.workers), "--shards", str(self.shards)]
+        log = ["--appendonly", "yes", "--appendfsync", self.appendonly, "--log-segment-size", "1mb"] if self.appendonly else []
+        return program + ["--io", self.io, "--workers", str(self.workers), "--shards", str(self.shards)] + log
 
 
 PORTS = (10000, 32000)  # below the ports that the kernel gives to clients, of which tests have thousands
@@ -324,7 +328,9 @@ class Server:
                 raise Failure(f"the server ended at once with {self.process.returncode}: {self.log()[-300:].strip()!r}")
             try:
                 with Client(self.address, timeout=1) as c:
-                    if c.call("PING") == "PONG" or self.password:
+                    if self.password:
+                        c.call("AUTH", self.password)
+                    if c.call("PING") == "PONG":
                         return
             except (OSError, Closed):
                 pass

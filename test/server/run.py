@@ -30,6 +30,7 @@ def parse_arguments():
     p.add_argument("--io", default="uring,epoll")
     p.add_argument("--workers", default="1,2")
     p.add_argument("--shards", default="1,2,8")
+    p.add_argument("--appendonly", metavar="POLICY", help="every server logs, with this appendfsync")
     p.add_argument("-k", default="", help="words separated by commas: only tests whose name or file holds one of them")
     p.add_argument("--not", dest="exclude", default="", help="words separated by commas: leave these tests out")
     p.add_argument("-j", type=int, default=1, help="cells at the same time")
@@ -41,7 +42,7 @@ def cells_of(options):
     if options.server_cmd:
         return [harness.Config(os.path.abspath(options.build), stand_in=options.server_cmd)]
     build = os.path.abspath(options.build)
-    return [harness.Config(build, io, w, n)
+    return [harness.Config(build, io, w, n, appendonly=options.appendonly)
             for io in options.io.split(",")
             for n in map(int, options.shards.split(","))
             for w in map(int, options.workers.split(",")) if w <= n]

@@ -1,0 +1,604 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/shard/effects.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "engine/shard/gate.h"
+#include "engine/shard/worker.h"
+#include "proto/number.h"
+
+#define CHAINS_MIN    256
+#define FREE_KEEP     4096                // nodes kept for later
+#define KEY_INLINE    48                  // bytes of a key that a node holds itself
+#define RANGE_MIN     4096                // smaller values are written whole
+#define BATCH_KEEP    (1024 * 1024)       // memory of a batch that is kept for the next one
+#define BATCH_MAX     (256 * 1024 * 1024) // a turn's records beyond it go in several batches
+#define SUB_BATCH_MAX (512 * 1024 * 1024) // bytes from which another one is begun
+#define NEVER_EXPIRED INT64_MIN
+
+enum dirty_what { DIRTY_VALUE = 1, DIRTY_RANGE = 2, DIRTY_DEADLINE = 4 };
+
+struct dirty {
+    struct dirty *next; // of its chain
+    struct list link;   // of its shard
+    struct keyspace *keyspace;
+    uint64_t hash;
+    uint64_t lo, hi; // DIRTY_RANGE
+    uint8_t what;
+    uint32_t key_len;
+    uint8_t *key; // `bytes`, or heap
+    uint8_t bytes[KEY_INLINE];
+};
+
+static uint32_t own_shards(const struct worker *w)
+{
+    uint32_t shards = w->route.shards, workers = w->server->worker_count;
+    return w->id < shards ? (shards - w->id + workers - 1) / workers : 0;
+}
+
+int effects_init(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    uint32_t shards = own_shards(w);
+    *e = (struct effects){ .mask = CHAINS_MIN - 1 };
+    buf_init(&e->scratch, BUF_NO_LIMIT);
+    e->chains = calloc(CHAINS_MIN, sizeof *e->chains);
+    e->shards = calloc(shards + 1, sizeof *e->shards);
+    e->sequences = calloc(shards + 1, sizeof *e->sequences);
+    if (e->chains == NULL || e->shards == NULL || e->sequences == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i <= shards; i++)
+        list_init(&e->shards[i]);
+    return 0;
+}
+
+// ---- dirty keys
+
+static inline uint64_t print_of(uint64_t hash)
+{
+    return txn_print(hash);
+}
+
+static inline struct dirty **chain_of(const struct effects *e, uint64_t print)
+{
+    return &e->chains[(print ^ print >> 31) & e->mask];
+}
+
+static inline bool dirty_is(const struct dirty *d, const struct keyspace *ks, uint64_t hash, struct slice key)
+{
+    return d->hash == hash && d->keyspace == ks && d->key_len == key.len && (key.len == 0 || memcmp(d->key, key.data, key.len) == 0);
+}
+
+static void dirty_free(struct effects *e, struct dirty *d)
+{
+    if (d->key != d->bytes)
+        free(d->key);
+    if (e->free_count >= FREE_KEEP) {
+        free(d);
+        return;
+    }
+    d->next = e->free;
+    e->free = d;
+    e->free_count++;
+}
+
+static void dirty_remove(struct effects *e, struct dirty *d)
+{
+    struct dirty **at = chain_of(e, print_of(d->hash));
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+    list_remove(&d->link);
+    e->count--;
+    dirty_free(e, d);
+}
+
+// Longer chains are slower, not wrong: without memory the table stays as it is.
+static void grow(struct effects *e)
+{
+    uint32_t old = e->mask + 1;
+    struct dirty **before = e->chains, **chains = calloc((size_t)old * 2, sizeof *chains);
+    if (chains == NULL)
+        return;
+    e->chains = chains;
+    e->mask = old * 2 - 1;
+    for (uint32_t i = 0; i < old; i++)
+        for (struct dirty *d = before[i], *next; d != NULL; d = next) {
+            next = d->next;
+            struct dirty **to = chain_of(e, print_of(d->hash));
+            d->next = *to;
+            *to = d;
+        }
+    free(before);
+}
+
+static struct dirty *dirty_new(struct effects *e, struct slice key)
+{
+    struct dirty *d = e->free;
+    if (d != NULL) {
+        e->free = d->next;
+        e->free_count--;
+    } else {
+        d = malloc(sizeof *d);
+    }
+    if (d == NULL)
+        return NULL;
+    d->key = key.len <= KEY_INLINE ? d->bytes : malloc(key.len);
+    if (d->key == NULL) {
+        free(d);
+        return NULL;
+    }
+    if (key.len > 0)
+        memcpy(d->key, key.data, key.len);
+    d->key_len = (uint32_t)key.len;
+    return d;
+}
+
+// A change that happened cannot be written: what follows must not be acknowledged.
+static cold void lose(struct effects *e)
+{
+    e->failed = true;
+}
+
+static struct dirty *dirty_add(struct worker *w, const struct store_change *change)
+{
+    struct effects *e = &w->effects;
+    struct dirty *d = dirty_new(e, change->key);
+    if (d == NULL) {
+        lose(e);
+        return NULL;
+    }
+    if (e->count > e->mask)
+        grow(e);
+    uint32_t shard, db;
+    store_place(w->store, change->keyspace, &shard, &db);
+    struct dirty **chain = chain_of(e, print_of(change->hash));
+    d->keyspace = change->keyspace;
+    d->hash = change->hash;
+    d->what = 0;
+    d->lo = UINT64_MAX;
+    d->hi = 0;
+    d->next = *chain;
+    *chain = d;
+    list_append(&e->shards[shard / w->server->worker_count], &d->link);
+    e->count++;
+    return d;
+}
+
+// ---- records
+
+static bool batch_ready(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    if (e->batch != NULL)
+        return true;
+    if (e->spare == NULL)
+        e->spare = log_port_recycle(e->port);
+    struct log_batch *b = e->spare;
+    if (b != NULL)
+        e->spare = b->next;
+    else
+        b = log_batch_new();
+    if (b == NULL) {
+        lose(e);
+        return false;
+    }
+    if (b->data.cap > BATCH_KEEP)
+        buf_deinit(&b->data);
+    b->data.len = 0;
+    b->data.failed = false;
+    b->next = NULL;
+    b->batches = b->marker_count = 0;
+    b->sync = false;
+    e->batch = b;
+    e->sub.count = 0;
+    return true;
+}
+
+static void sub_close(struct effects *e)
+{
+    if (e->sub.count == 0)
+        return;
+    sub_batch_encode(&e->sub, e->batch->data.data + e->sub_at);
+    e->batch->batches++;
+    e->sub.count = 0;
+}
+
+static void sub_open(struct worker *w, uint32_t shard)
+{
+    struct effects *e = &w->effects;
+    struct sub_batch *sub = &e->sub;
+    if (sub->count > 0 && sub->shard == shard && sub->count < UINT16_MAX && sub->bytes < SUB_BATCH_MAX)
+        return;
+    sub_close(e);
+    struct buf *data = &e->batch->data;
+    e->sub_at = data->len;
+    *sub = (struct sub_batch){ .shard = (uint16_t)shard, .first = e->sequences[shard / w->server->worker_count] + 1 };
+    if (buf_reserve(data, SUB_BATCH_HEAD) != NULL)
+        buf_advance(data, SUB_BATCH_HEAD);
+}
+
+static void append(struct worker *w, uint32_t shard, struct record *r)
+{
+    struct effects *e = &w->effects;
+    if (!batch_ready(w))
+        return;
+    sub_open(w, shard);
+    uint64_t size = record_size(r);
+    uint8_t *to = buf_reserve(&e->batch->data, size);
+    if (to == NULL) {
+        lose(e);
+        return;
+    }
+    r->sequence = ++e->sequences[shard / w->server->worker_count];
+    record_encode(r, e->sub.first, to);
+    buf_advance(&e->batch->data, size);
+    e->sub.count++;
+    e->sub.bytes += (uint32_t)size;
+    e->records++;
+}
+
+// Arguments of an effect, the name first.
+static struct slice arguments(struct effects *e, const struct slice *argv, uint32_t argc)
+{
+    struct buf *out = &e->scratch;
+    uint8_t number[4];
+    out->len = 0;
+    store_u32(number, argc);
+    buf_append(out, number, sizeof number);
+    for (uint32_t i = 0; i < argc; i++) {
+        store_u32(number, (uint32_t)argv[i].len);
+        buf_append(out, number, sizeof number);
+        buf_append_slice(out, argv[i]);
+    }
+    if (out->failed)
+        lose(e);
+    return buf_view(out);
+}
+
+static void append_effect(struct worker *w, uint32_t shard, uint32_t db, struct slice key, uint8_t flags, const struct slice *argv,
+                          uint32_t argc)
+{
+    struct record r = { .op = RECORD_EFFECT, .flags = flags, .db = (uint16_t)db, .deadline_ms = -1, .key = key };
+    r.value = arguments(&w->effects, argv, argc);
+    if (!w->effects.failed)
+        append(w, shard, &r);
+    if (w->effects.scratch.cap > BATCH_KEEP)
+        buf_deinit(&w->effects.scratch);
+}
+
+static void append_range(struct worker *w, const struct dirty *d, uint32_t shard, uint32_t db, const struct entry *entry)
+{
+    char offset[NUMBER_TEXT_MAX];
+    struct slice value = entry_value(entry), key = slice_of(d->key, d->key_len);
+    uint64_t hi = d->hi < value.len ? d->hi : value.len, lo = d->lo < hi ? d->lo : hi;
+    struct slice argv[] = {
+        slice_cstr("SETRANGE"),
+        slice_of(offset, number_format_u64(offset, lo)),
+        slice_of(value.data + lo, hi - lo),
+    };
+    append_effect(w, shard, db, key, entry_mark(entry) ? RECORD_MARK : 0, argv, 3);
+}
+
+static bool as_range(const struct dirty *d, const struct entry *entry)
+{
+    uint64_t len = entry_value(entry).len;
+    return (d->what & DIRTY_VALUE) == 0 && len >= RANGE_MIN && entry_type(entry) == ENTRY_STRING &&
+           (d->lo >= d->hi || d->hi - d->lo <= len / 2);
+}
+
+// What the key is now becomes its record.
+static void settle(struct worker *w, struct dirty *d)
+{
+    struct effects *e = &w->effects;
+    uint32_t shard, db;
+    store_place(w->store, d->keyspace, &shard, &db);
+    struct slice key = slice_of(d->key, d->key_len);
+    const struct entry *entry = keyspace_peek(d->keyspace, key, d->hash, NEVER_EXPIRED);
+    struct record r = { .op = RECORD_DELETE, .db = (uint16_t)db, .deadline_ms = -1, .key = key };
+    if (entry != NULL) {
+        r.deadline_ms = entry_deadline(entry);
+        if (r.deadline_ms != ENTRY_NO_DEADLINE)
+            r.flags = RECORD_DEADLINE;
+    }
+    bool range = entry != NULL && (d->what & DIRTY_RANGE) != 0 && as_range(d, entry);
+    if (range)
+        append_range(w, d, shard, db, entry);
+    if (entry != NULL && !range && d->what != DIRTY_DEADLINE) {
+        r.op = RECORD_SET;
+        r.flags |= (uint8_t)((uint32_t)entry_type(entry) << 4 | (entry_mark(entry) ? RECORD_MARK : 0));
+        r.value = entry_value(entry);
+    } else if (entry != NULL) {
+        r.op = RECORD_EXPIRE;
+    }
+    if (!range || (d->what & DIRTY_DEADLINE) != 0)
+        append(w, shard, &r);
+    gate_changed(w, d->hash);
+    dirty_remove(e, d);
+}
+
+// ---- what the store says
+
+static void cleared(struct worker *w, struct keyspace *ks)
+{
+    struct effects *e = &w->effects;
+    uint32_t shard, db, dropped = 0;
+    store_place(w->store, ks, &shard, &db);
+    list_for_each_safe (node, &e->shards[shard / w->server->worker_count]) {
+        struct dirty *d = container_of(node, struct dirty, link);
+        if (d->keyspace != ks)
+            continue;
+        dirty_remove(e, d);
+        dropped++;
+    }
+    if (dropped == 0 && keyspace_count(ks) == 0)
+        return;
+    e->changes++;
+    struct slice argv[] = { slice_cstr("FLUSHDB") };
+    append_effect(w, shard, db, slice_of(NULL, 0), 0, argv, 1);
+    gate_changed_all(w);
+}
+
+void effects_changed(struct worker *w, const struct store_change *change)
+{
+    struct effects *e = &w->effects;
+    if (unlikely(change->kind == STORE_CLEAR)) {
+        cleared(w, change->keyspace);
+        return;
+    }
+    e->changes++;
+    struct dirty *d = *chain_of(e, print_of(change->hash));
+    while (d != NULL && !dirty_is(d, change->keyspace, change->hash, change->key))
+        d = d->next;
+    e->coalesced += d != NULL;
+    if (d == NULL && (d = dirty_add(w, change)) == NULL)
+        return;
+    switch (change->kind) {
+    case STORE_SET:
+    case STORE_GONE:
+        d->what |= DIRTY_VALUE;
+        break;
+    case STORE_DEADLINE:
+        d->what |= DIRTY_DEADLINE;
+        break;
+    case STORE_RANGE:
+        d->lo = change->lo < d->lo ? change->lo : d->lo;
+        d->hi = change->hi > d->hi ? change->hi : d->hi;
+        d->what |= DIRTY_RANGE;
+        break;
+    case STORE_MARK:
+        d->what |= DIRTY_RANGE;
+        break;
+    case STORE_CLEAR:
+        break;
+    }
+}
+
+void effects_swapped(struct worker *w, uint32_t a, uint32_t b)
+{
+    struct effects *e = &w->effects;
+    if (!e->on || a == b)
+        return;
+    char text[2][NUMBER_TEXT_MAX];
+    struct slice argv[] = {
+        slice_cstr("SWAPDB"),
+        slice_of(text[0], number_format_u64(text[0], a)),
+        slice_of(text[1], number_format_u64(text[1], b)),
+    };
+    uint32_t workers = w->server->worker_count;
+    for (uint32_t i = 0; i < own_shards(w); i++) {
+        // Whoever swaps holds all keys, or is alone.
+        list_for_each_safe (node, &e->shards[i])
+            settle(w, container_of(node, struct dirty, link));
+        append_effect(w, i * workers + w->id, 0, slice_of(NULL, 0), 0, argv, 3);
+    }
+    e->changes++;
+    gate_changed_all(w);
+}
+
+// ---- settling
+
+// The share that the key is granted to alone, and that is at work.
+static const struct ticket *holder(const struct worker *w, uint64_t print)
+{
+    const struct ticket *t = intents_holder(&w->txns.intents, print);
+    return t != NULL && t->kind == TICKET_SHARE && list_empty(&t->link) ? t : NULL;
+}
+
+static void settle_print(struct worker *w, uint64_t print)
+{
+    struct effects *e = &w->effects;
+    for (struct dirty *d = *chain_of(e, print), *next; d != NULL; d = next) {
+        next = d->next;
+        if (print_of(d->hash) == print)
+            settle(w, d);
+    }
+}
+
+static void settle_everything(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    uint32_t shards = own_shards(w);
+    for (uint32_t i = 0; i < shards && e->count > 0; i++)
+        list_for_each_safe (node, &e->shards[i])
+            settle(w, container_of(node, struct dirty, link));
+}
+
+static void settle_ticket(struct worker *w, const struct ticket *t)
+{
+    if (w->effects.count == 0)
+        return;
+    if (t->intents[0].mode == INTENT_EXCLUSIVE) {
+        settle_everything(w);
+        return;
+    }
+    for (uint32_t i = 1; i < t->count; i++)
+        if (t->intents[i].mode == INTENT_EXCLUSIVE)
+            settle_print(w, t->intents[i].print);
+}
+
+void effects_settle_share(struct worker *w, const struct ticket *t)
+{
+    struct effects *e = &w->effects;
+    if (!e->on)
+        return;
+    settle_ticket(w, t);
+    if (t->intents[0].mode != INTENT_EXCLUSIVE)
+        return;
+    effects_flush(w); // what is older does not wait for it
+    e->open = true;
+}
+
+void effects_mark(struct worker *w, uint64_t txn, uint32_t parts)
+{
+    struct effects *e = &w->effects;
+    if (!e->on || parts < 2 || !batch_ready(w))
+        return;
+    struct log_batch *b = e->batch;
+    if (b->marker_count == b->marker_cap) {
+        uint32_t cap = b->marker_cap == 0 ? 4 : b->marker_cap * 2;
+        struct log_marker *grown = realloc(b->markers, cap * sizeof *grown);
+        if (grown == NULL) {
+            lose(e);
+            return;
+        }
+        b->markers = grown;
+        b->marker_cap = cap;
+    }
+    b->markers[b->marker_count++] = (struct log_marker){ .txn = txn, .parts = parts };
+}
+
+void effects_settle_released(struct worker *w, const struct ticket *t, uint64_t txn, uint32_t parts)
+{
+    struct effects *e = &w->effects;
+    if (!e->on)
+        return;
+    settle_ticket(w, t);
+    if (t->intents[0].mode == INTENT_EXCLUSIVE)
+        e->open = false;
+    effects_mark(w, txn, parts);
+}
+
+static void send_batch(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    struct log_batch *b = e->batch;
+    if (b == NULL)
+        return;
+    sub_close(e);
+    b->position = ++e->position;
+    b->built_ns = w->reactor->now_ns;
+    b->crc = crc32c(0, b->data.data, b->data.len);
+    b->sync = gate_take_sync(w);
+    e->batch = NULL;
+    if (unlikely(w->gate.state == LOG_POISONED || e->failed)) {
+        b->next = e->spare; // nobody takes it any more
+        e->spare = b;
+        return;
+    }
+    e->sent_bytes += b->data.len;
+    e->bytes += b->data.len;
+    e->batches++;
+    gate_sent(w, b->built_ns);
+    bool sync = b->sync;
+    log_port_send(e->port, b);
+    logging_wake(w, sync);
+}
+
+void effects_settle_all(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    bool shares = w->txns.intents.count > 0;
+    uint32_t shards = own_shards(w);
+    for (uint32_t i = 0; e->on && i < shards && e->count > 0; i++)
+        list_for_each_safe (node, &e->shards[i]) {
+            struct dirty *d = container_of(node, struct dirty, link);
+            if (shares && holder(w, print_of(d->hash)) != NULL)
+                continue;
+            settle(w, d);
+            if (unlikely(e->batch != NULL && e->batch->data.len > BATCH_MAX) && !e->open)
+                send_batch(w);
+        }
+}
+
+void effects_flush(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    if (e->open)
+        return;
+    if (e->count > 0)
+        effects_settle_all(w);
+    send_batch(w);
+}
+
+// ---- questions
+
+bool effects_is_dirty(const struct effects *e, uint64_t hash)
+{
+    if (e->count == 0)
+        return false;
+    const struct dirty *d = *chain_of(e, print_of(hash));
+    while (d != NULL && d->hash != hash)
+        d = d->next;
+    return d != NULL;
+}
+
+bool effects_is_held(const struct worker *w, uint64_t hash)
+{
+    return w->txns.intents.count > 0 && holder(w, print_of(hash)) != NULL;
+}
+
+uint64_t effects_sequence(const struct worker *w, uint32_t shard)
+{
+    return w->effects.sequences[shard / w->server->worker_count];
+}
+
+// ---- beginning and end
+
+void effects_start(struct worker *w, struct log_port *port)
+{
+    struct effects *e = &w->effects;
+    assert(!e->on && e->count == 0);
+    e->port = port;
+    e->on = true;
+    worker_listen_changes(w);
+}
+
+void effects_stop(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    effects_flush(w);
+    assert(e->count == 0 && e->batch == NULL);
+    e->on = false;
+    worker_listen_changes(w);
+}
+
+static void batches_free(struct log_batch *b)
+{
+    while (b != NULL) {
+        struct log_batch *next = b->next;
+        log_batch_free(b);
+        b = next;
+    }
+}
+
+void effects_deinit(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    for (uint32_t i = 0; e->shards != NULL && i < own_shards(w); i++)
+        list_for_each_safe (node, &e->shards[i])
+            dirty_remove(e, container_of(node, struct dirty, link));
+    for (struct dirty *d = e->free, *next; d != NULL; d = next) {
+        next = d->next;
+        free(d);
+    }
+    batches_free(e->batch);
+    batches_free(e->spare);
+    buf_deinit(&e->scratch);
+    free(e->chains);
+    free(e->shards);
+    free(e->sequences);
+}

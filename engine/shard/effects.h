@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mutations: what changed on a worker, made into records of the log, and records made into what they say.
+//
+//   the store tells a change ---> dirty keys ---> settled: one record each, of what the key is then ---> batch ---> port of the log
+//
+// A key is settled at the end of the turn in which it changed, so that ten changes are one record; before a transaction's share is granted
+// it; and, while such a share holds it alone, only when the share is released: together with the share's other keys and a marker, so that
+// the log keeps or drops the transaction whole. A batch is one turn's; it goes at the turn's end, before any reply does. As long as a share
+// holds all keys of the worker, its batch stays open.
+//
+// Invariants: sequences of a shard have no gap; a record is of a key's final state (or of a range of it, or of the deadline), so records
+// are idempotent and need no clock; a dirty key is in no share but the one that holds it. Failure: no memory for a change that has
+// happened: `failed`, and the gate treats the log as lost (gate.h).
+#pragma once
+
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "engine/store/store.h"
+#include "persist/format.h"
+#include "persist/log_port.h"
+
+struct conn;
+struct ticket;
+struct worker;
+
+struct dirty;
+
+struct effects {
+    bool on;          // appendonly
+    bool failed;      // a change is missing
+    bool open;        // a share that holds everything is at work: the batch waits for it
+    uint64_t changes; // told so far
+    // Dirty keys.
+    struct dirty **chains; // by print
+    uint32_t count, mask;
+    struct dirty *free; //
+    uint32_t free_count;
+    struct list *shards; // [own shards]: their dirty keys
+    // The batch being built.
+    struct log_port *port;
+    struct log_batch *batch; // NULL: nothing in it yet
+    struct log_batch *spare; // came back
+    uint64_t position;       // of the last batch that was sent
+    uint64_t sent_bytes;     // so far, as log_port.taken_bytes
+    struct sub_batch sub;    // being written
+    size_t sub_at;           // its head in the batch; count 0: none is open
+    uint64_t *sequences;     // [own shards]: last given
+    struct buf scratch;      // arguments of an effect
+    // Counters.
+    uint64_t records, bytes, batches, coalesced;
+};
+
+int effects_init(struct worker *w) warn_unused;
+void effects_deinit(struct worker *w);
+
+// From now on everything is logged; `port` outlives it. Sequences go on behind what was applied. False: no more.
+void effects_start(struct worker *w, struct log_port *port);
+void effects_stop(struct worker *w);
+
+// The store says so.
+void effects_changed(struct worker *w, const struct store_change *change);
+// Before the databases change places.
+void effects_swapped(struct worker *w, uint32_t a, uint32_t b);
+
+// The keys of the share that is about to be granted, as far as they changed earlier.
+void effects_settle_share(struct worker *w, const struct ticket *t);
+// The share gives its keys back: they are settled, with a marker when it is one of several parts (parts > 1).
+void effects_settle_released(struct worker *w, const struct ticket *t, uint64_t txn, uint32_t parts);
+// The coordinator's own part of a transaction that it holds no key of.
+void effects_mark(struct worker *w, uint64_t txn, uint32_t parts);
+// Everything that no share holds.
+void effects_settle_all(struct worker *w);
+// The end of a turn: settles, and sends the batch.
+void effects_flush(struct worker *w);
+
+// The position that a change of this turn will have.
+static inline uint64_t effects_building(const struct effects *e)
+{
+    return e->position + 1;
+}
+
+// Something changed and has not been sent.
+static inline bool effects_pending(const struct effects *e)
+{
+    return e->count > 0 || e->batch != NULL;
+}
+
+// Has the key changed without being settled? And is it held by a share at work (then only the share's transaction sees it)?
+bool effects_is_dirty(const struct effects *e, uint64_t hash);
+bool effects_is_held(const struct worker *w, uint64_t hash);
+
+// The last sequence of an own shard.
+uint64_t effects_sequence(const struct worker *w, uint32_t shard);
+
+// ---- applying
+
+#define EFFECTS_WHY_MAX 160
+
+// A record of `shard` on a store; nothing expires meanwhile. 0; -ENOMEM; -EBADMSG: *why says what is wrong with it.
+int effects_apply(struct store *s, uint32_t shard, const struct record *r, int64_t now_ms, char why[EFFECTS_WHY_MAX]) warn_unused;
+// The sub-batches of a unit, as far as their shards are this worker's and their sequences above `watermarks` ([shards], or NULL). They must
+// go on where the last ones ended.
+struct effects_cursor {
+    const uint8_t *at;
+    uint64_t left;
+    struct sub_batch batch; // at work on, if `inside`
+    const uint8_t *record;
+    uint32_t taken;
+    bool inside;
+};
+struct effects_cursor effects_cursor(struct slice unit);
+// At most `*budget` records: 0: all is done; 1: there is more; or as effects_apply.
+int effects_apply_some(struct worker *w, struct effects_cursor *c, const uint64_t *watermarks, uint32_t *budget,
+                       char why[EFFECTS_WHY_MAX]) warn_unused;
+int effects_apply_unit(struct worker *w, struct slice unit, const uint64_t *watermarks, char why[EFFECTS_WHY_MAX]) warn_unused;

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The log of a server as its workers see it: whose it is, how far its beginning has come, and who runs the log role (persist/log.h).
+//
+//   stage        the keeper's thread                         workers
+//   LOADING      reads the data directory                    apply pieces; clients hear -LOADING
+//   LOADED       first segment made, `options` filled in     the log's host makes the log
+//   MADE         attaches it to the keeper                   wait
+//   SERVES       makes segments, takes snapshots             log from now on; when all do, clients are served
+//   REFUSED      said why                                    stop
+//
+// Host: a thread of its own (tools/log_thread.c) or the only worker's reactor.
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "persist/keeper.h"
+#include "persist/log.h"
+
+struct worker;
+
+enum logging_stage { LOGGING_NONE, LOGGING_LOADING, LOGGING_LOADED, LOGGING_MADE, LOGGING_SERVES, LOGGING_REFUSED };
+
+struct logging {
+    struct keeper *keeper; // NULL: nothing survives
+    bool on;               // appendonly; else the directory holds snapshots alone
+    _Atomic uint32_t stage;
+    _Atomic uint32_t serving; // workers that log
+    _Atomic(struct log *) log;
+    struct log_options options;
+    struct log_port *ports; // [workers]
+    struct log_port **port_list;
+    struct reactor *host;               // NULL: the only worker's own
+    void (*wake_keeper)(void *context); // or NULL (the simulation)
+    void *context;
+    _Atomic bool failed; // poisoned, or a change was lost
+    char method[128];    // figures of the measurement
+};
+
+int logging_init(struct logging *l, uint32_t workers) warn_unused;
+void logging_deinit(struct logging *l);
+
+static inline struct log *logging_log(const struct logging *l)
+{
+    return atomic_load_explicit(&l->log, memory_order_acquire);
+}
+
+static inline enum logging_stage logging_stage(const struct logging *l)
+{
+    return (enum logging_stage)atomic_load_explicit(&l->stage, memory_order_acquire);
+}
+
+// ---- a worker that hosts the log
+bool logging_hosts(const struct worker *w);
+// The end of its turn, behind effects_flush.
+void logging_step(struct worker *w);
+// Behind its last turn: until the log has stopped.
+void logging_stop(struct worker *w);
+
+// And when the keeper has stopped too.
+void logging_free(struct worker *w);
+
+// What CONFIG SET has changed.
+void logging_apply_options(struct worker *w);
+enum log_sync logging_sync(int appendfsync); // enum option_appendfsync
+
+// Of any worker: the batch that it has sent is looked at.
+void logging_wake(struct worker *w, bool sync);

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/durability.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/shard/worker.h"
+#include "reactor/clock.h"
+#include "reactor/log.h"
+#include "tools/arguments.h"
+
+#define LOCK_WAIT_S    60
+#define LOCK_SAY_S     5
+#define SEGMENTS_READY 2
+#define SEGMENTS_SPARE 2
+
+static bool is_wanted(const struct options *o)
+{
+    return o->appendonly;
+}
+
+// ---- the directory
+
+// Another process may still be writing: one that was killed a moment ago, until the kernel has finished what it had begun.
+static int take_lock(struct durability *d)
+{
+    const char *path = d->disk->path;
+    for (int tries = 0;; tries++) {
+        d->lock_fd = disk_lock(d->disk);
+        if (d->lock_fd != -EWOULDBLOCK)
+            break;
+        if (tries % (LOCK_SAY_S * 10) == 0)
+            log_line(LOG_NOTICE, "data directory %s is in use by another process: waiting, %d s at most", path, LOCK_WAIT_S - tries / 10);
+        if (tries >= LOCK_WAIT_S * 10)
+            return complain("data directory %s is in use by another process", path);
+        nanosleep(&(struct timespec){ .tv_nsec = 100 * NS_PER_MS }, NULL);
+    }
+    return d->lock_fd >= 0 ? 0 : complain("data directory %s: cannot lock it: %s", path, strerror(-d->lock_fd));
+}
+
+// A copy of the manifest. 1: it is not there.
+static int read_manifest(struct disk *disk, const char *name, uint8_t *block)
+{
+    uint64_t size;
+    int fd = disk->ops->open(disk, name, DISK_READ, &size);
+    if (fd == -ENOENT)
+        return 1;
+    int rc = fd < 0 ? fd : size < BLOCK_SIZE ? 1 : disk->ops->read(disk, fd, block, BLOCK_SIZE, 0);
+    if (fd >= 0)
+        disk->ops->close(disk, fd);
+    return rc;
+}
+
+// What must be known before there are workers. A manifest that is not valid is for the keeper to refuse.
+static int look(struct durability *d)
+{
+    static const char *const NAMES[2] = MANIFEST_NAMES;
+    const struct options *o = &d->server->options;
+    struct manifest m = { 0 };
+    const char *why;
+    uint8_t *blocks = disk_memory(2 * (size_t)BLOCK_SIZE);
+    if (blocks == NULL)
+        return complain("out of memory");
+    bool there[2];
+    for (int i = 0; i < 2; i++)
+        there[i] = read_manifest(d->disk, NAMES[i], blocks + (size_t)i * BLOCK_SIZE) == 0;
+    int rc = manifest_pick(&m, there[0] ? blocks : NULL, there[1] ? blocks + BLOCK_SIZE : NULL, &why);
+    disk_memory_free(blocks, 2 * (size_t)BLOCK_SIZE);
+    if (rc != 0)
+        return 0;
+    d->shards = m.shards;
+    if (o->shards != 0 && o->shards != m.shards)
+        return complain("data directory %s has %" PRIu32 " shards, not %" PRId64, d->disk->path, m.shards, o->shards);
+    if (o->workers > m.shards)
+        return complain("data directory %s has %" PRIu32 " shards: too few for %" PRId64 " workers", d->disk->path, m.shards, o->workers);
+    if (m.route_mode != (uint32_t)o->route_mode)
+        return complain("data directory %s was made with another route-mode", d->disk->path);
+    return 0;
+}
+
+static int choose_direct(struct durability *d)
+{
+    const struct options *o = &d->server->options;
+    struct disk *disk = d->disk;
+    if (!disk->direct && o->log_direct == OPTION_YES)
+        return complain("data directory %s: the file system refuses O_DIRECT (log-direct yes)", disk->path);
+    if (!disk->direct)
+        log_line(LOG_WARNING, "data directory %s: the file system refuses O_DIRECT: writes go through the page cache", disk->path);
+    if (o->log_direct == OPTION_NO)
+        disk->direct = false;
+    return 0;
+}
+
+int durability_open(struct durability *d, struct server *s)
+{
+    const struct options *o = &s->options;
+    const char *why = "";
+    *d = (struct durability){ .server = s, .lock_fd = -1 };
+    if (!is_wanted(o))
+        return 0;
+    int rc = disk_make(o->appenddirname);
+    if (rc < 0)
+        return complain("data directory %s: cannot make it: %s", o->appenddirname, strerror(-rc));
+    rc = disk_open(&d->disk, o->appenddirname, &why);
+    if (rc < 0)
+        return complain("data directory %s: %s (%s)", o->appenddirname, why, strerror(-rc));
+    rc = take_lock(d);
+    if (rc == 0)
+        rc = choose_direct(d);
+    return rc == 0 ? look(d) : rc;
+}
+
+// ---- the threads
+
+static void say(void *context, int level, const char *text)
+{
+    log_line((enum log_level)level, "%s", text);
+}
+
+static void warn(void *context, const char *text)
+{
+    log_line(LOG_WARNING, "%s", text);
+}
+
+void durability_wake_workers(void *durability)
+{
+    const struct durability *d = durability;
+    for (uint32_t i = 0; i < d->server->worker_count; i++)
+        if (d->server->workers[i] != NULL)
+            reactor_wake(d->server->workers[i]->reactor, NULL);
+}
+
+int durability_prepare(struct durability *d)
+{
+    struct server *s = d->server;
+    const struct options *o = &s->options;
+    if (d->disk == NULL)
+        return 0;
+    struct keeper_options k = {
+        .recover = { .shards = d->shards, .segment_size = o->log_segment_size, .warn = warn, .context = d },
+        .shards = s->route.shards,
+        .route_mode = (uint32_t)o->route_mode,
+        .workers = s->worker_count,
+        .segments_ready = SEGMENTS_READY,
+        .segments_spare = SEGMENTS_SPARE,
+        .log = o->appendonly,
+        .wake = keeper_thread_call,
+        .wake_workers = durability_wake_workers,
+        .say = say,
+        .context = d,
+    };
+    s->logging.on = o->appendonly;
+    int rc = logging_init(&s->logging, s->worker_count);
+    if (rc == 0)
+        rc = keeper_new(&s->logging.keeper, d->disk, &k);
+    if (rc < 0)
+        return complain("data directory %s: %s", d->disk->path, strerror(-rc));
+    atomic_store(&s->logging.stage, LOGGING_LOADING);
+    return 0;
+}
+
+static bool hosted_by_worker(const struct server *s, const struct reactor *worker)
+{
+    switch ((enum option_log_host)s->options.log_host) {
+    case LOG_HOST_THREAD:
+        return false;
+    case LOG_HOST_REACTOR:
+        return s->worker_count == 1;
+    case LOG_HOST_AUTO:
+        break;
+    }
+    return s->worker_count == 1 && worker->backend == REACTOR_URING;
+}
+
+static bool called(void *context)
+{
+    struct durability *d = context;
+    return atomic_load_explicit(&d->keeper_called, memory_order_acquire);
+}
+
+static int open_reactor(struct reactor **out)
+{
+    const char *why = "";
+    struct reactor_options o = { .backend = REACTOR_BLOCKING, .cpu = -1 };
+    int rc = reactor_open(out, &o, &why);
+    return rc == 0 ? 0 : complain("cannot open a reactor for the log: %s (%s)", why, strerror(-rc));
+}
+
+int durability_hold(struct durability *d, struct reactor *worker)
+{
+    if (d->disk == NULL || !d->server->logging.on || !hosted_by_worker(d->server, worker))
+        return 0;
+    return reactor_hold(worker, d->lock_fd);
+}
+
+static int start_log(struct durability *d, struct reactor *worker)
+{
+    struct logging *l = &d->server->logging;
+    if (!l->on)
+        return 0;
+    if (hosted_by_worker(d->server, worker))
+        return 0;
+    int rc = open_reactor(&d->log_reactor);
+    if (rc == 0)
+        rc = reactor_hold(d->log_reactor, d->lock_fd);
+    if (rc == 0) {
+        l->host = d->log_reactor;
+        rc = thread_start(&d->log_thread, "log", -1, log_thread_run, d);
+    }
+    d->log_runs = rc == 0;
+    return rc;
+}
+
+int durability_start(struct durability *d, struct reactor *worker, void (*tell_main)(struct server *s))
+{
+    if (d->disk == NULL)
+        return 0;
+    d->tell_main = tell_main;
+    d->server->logging.wake_keeper = keeper_thread_call;
+    d->server->logging.context = d;
+    int rc = open_reactor(&d->keeper_reactor);
+    if (rc < 0)
+        return rc;
+    d->keeper_reactor->pending = called;
+    d->keeper_reactor->pending_context = d;
+    rc = start_log(d, worker);
+    if (rc == 0)
+        rc = thread_start(&d->keeper_thread, "keeper", -1, keeper_thread_run, d);
+    if (rc < 0)
+        return complain("cannot start the log: %s", strerror(-rc));
+    d->keeper_runs = true;
+    return 0;
+}
+
+void durability_stop(struct durability *d)
+{
+    if (d->log_runs) {
+        atomic_store(&d->stop_log, true);
+        reactor_wake(d->log_reactor, NULL);
+        thread_join(&d->log_thread);
+    }
+    if (d->keeper_runs) {
+        atomic_store(&d->stop_keeper, true);
+        keeper_thread_call(d);
+        thread_join(&d->keeper_thread);
+    }
+    d->log_runs = d->keeper_runs = false;
+}
+
+void durability_close(struct durability *d)
+{
+    struct logging *l = &d->server->logging;
+    struct log *log = atomic_load(&l->log);
+    if (log != NULL)
+        log_free(log);
+    if (l->keeper != NULL)
+        l->keeper = keeper_free(l->keeper);
+    logging_deinit(l);
+    if (d->log_reactor != NULL)
+        reactor_close_all(d->log_reactor);
+    if (d->keeper_reactor != NULL)
+        reactor_close_all(d->keeper_reactor);
+    if (d->lock_fd >= 0)
+        disk_unlock(d->disk, d->lock_fd);
+    if (d->disk != NULL)
+        disk_close(d->disk);
+    d->disk = NULL;
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// The thread of the data directory's keeper (persist/keeper.h): loads what is there, brings the log to life, then does what is due.
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/shard/worker.h"
+#include "reactor/clock.h"
+#include "reactor/log.h"
+#include "tools/durability.h"
+
+#define REST_NS (100 * NS_PER_MS)
+
+void keeper_thread_call(void *durability)
+{
+    struct durability *d = durability;
+    atomic_store_explicit(&d->keeper_called, true, memory_order_release);
+    reactor_wake(d->keeper_reactor, NULL);
+}
+
+static void sleep_for(struct durability *d, uint64_t ns)
+{
+    const struct completion *none;
+    (void)reactor_turn(d->keeper_reactor, ns < REST_NS ? ns : REST_NS, &none);
+    atomic_store_explicit(&d->keeper_called, false, memory_order_relaxed);
+}
+
+static bool stopped(const struct durability *d)
+{
+    return atomic_load_explicit(&d->stop_keeper, memory_order_acquire);
+}
+
+static void refuse(struct durability *d, const char *text)
+{
+    log_line(LOG_WARNING, "data directory %s: %s", d->disk->path, text);
+    fprintf(stderr, "skerryd: data directory %s: %s\n", d->disk->path, text);
+    atomic_store_explicit(&d->server->logging.stage, LOGGING_REFUSED, memory_order_release);
+    d->tell_main(d->server);
+}
+
+// ---- loading
+
+static bool load(struct durability *d)
+{
+    struct keeper *k = d->server->logging.keeper;
+    uint64_t began = clock_now_ns();
+    enum keeper_load state = KEEPER_LOADING;
+    while (state == KEEPER_LOADING && !stopped(d)) {
+        bool waits = false;
+        state = keeper_load_step(k, &waits);
+        if (state == KEEPER_LOADING && waits)
+            sleep_for(d, REST_NS);
+    }
+    if (state == KEEPER_LOADING)
+        return false;
+    const struct recover_report *report = keeper_report(k);
+    if (state == KEEPER_REFUSED) {
+        refuse(d, report->text);
+        return false;
+    }
+    uint64_t bytes, total;
+    keeper_load_progress(k, &bytes, &total);
+    log_line(LOG_NOTICE,
+             "data directory %s: loaded %" PRIu64 " entries and %" PRIu64 " records (%" PRIu64
+             " bytes) in %.3f s; the log ends at %" PRIu64,
+             d->disk->path, report->entries, report->records, total, (double)(clock_now_ns() - began) / 1e9, report->lsn);
+    return true;
+}
+
+// ---- the log's beginning
+
+static const char *method_name(enum log_method method)
+{
+    return option_find(slice_cstr("log-sync-method"))->choices[method];
+}
+
+// In a ring of its own, or as the log's thread writes: the worker that hosts the log has other things under way.
+static enum log_method measure(struct durability *d, uint32_t *in_flight)
+{
+    struct logging *l = &d->server->logging;
+    const char *why;
+    struct reactor *r;
+    struct reactor_options o = {
+        .backend = l->host != NULL ? REACTOR_BLOCKING : REACTOR_URING, .features = REACTOR_FEATURES_ALL, .entries = 64, .cpu = -1
+    };
+    if (reactor_open(&r, &o, &why) < 0)
+        return LOG_METHOD_FDATASYNC;
+    enum log_method method = keeper_measure(l->keeper, r, 1, in_flight, l->method, sizeof l->method);
+    reactor_close_all(r);
+    return method;
+}
+
+static void fill_options(struct durability *d)
+{
+    struct logging *l = &d->server->logging;
+    const struct options *o = &d->server->options;
+    uint32_t in_flight = 1;
+    l->options.sync = logging_sync(o->appendfsync);
+    l->options.method = (enum log_method)o->log_sync_method;
+    if (l->options.method == LOG_METHOD_AUTO || o->log_frames_in_flight == 0) {
+        enum log_method fastest = measure(d, &in_flight);
+        if (l->options.method == LOG_METHOD_AUTO)
+            l->options.method = fastest;
+        else if (l->options.method != fastest)
+            in_flight = l->options.method == LOG_METHOD_LINKED ? 1 : 2;
+    }
+    l->options.frames_in_flight = o->log_frames_in_flight != 0 ? (uint32_t)o->log_frames_in_flight : in_flight;
+    l->options.buffer_limit = o->log_buffer_limit;
+    log_line(LOG_NOTICE, "log: %s, %s, at most %" PRIu32 " frames in flight, in %s%s%s", method_name(l->options.method),
+             option_find(slice_cstr("appendfsync"))->choices[o->appendfsync], l->options.frames_in_flight,
+             l->host != NULL ? "a thread of its own" : "the worker's reactor", l->method[0] != '\0' ? "; measured " : "", l->method);
+}
+
+// False: it was not to be, or we are to stop.
+static bool begin(struct durability *d)
+{
+    struct logging *l = &d->server->logging;
+    int rc = keeper_begin(l->keeper, &l->options.origin);
+    if (rc < 0) {
+        char text[128];
+        snprintf(text, sizeof text, "cannot begin: %s", strerror(-rc));
+        refuse(d, text);
+        return false;
+    }
+    if (!l->on)
+        return true;
+    fill_options(d);
+    atomic_store_explicit(&l->stage, LOGGING_LOADED, memory_order_release);
+    durability_wake_workers(d);
+    if (l->host != NULL)
+        reactor_wake(l->host, NULL);
+    while (logging_stage(l) == LOGGING_LOADED && !stopped(d))
+        sleep_for(d, NS_PER_MS);
+    if (logging_stage(l) != LOGGING_MADE)
+        return false;
+    keeper_attach(l->keeper, logging_log(l));
+    return true;
+}
+
+void keeper_thread_run(void *durability)
+{
+    struct durability *d = durability;
+    struct logging *l = &d->server->logging;
+    if (!load(d) || !begin(d))
+        return;
+    atomic_store_explicit(&l->stage, LOGGING_SERVES, memory_order_release);
+    durability_wake_workers(d);
+    while (!stopped(d)) {
+        uint64_t rest = keeper_step(l->keeper);
+        if (l->on && log_segments_given(logging_log(l)))
+            reactor_wake(l->host != NULL ? l->host : d->server->workers[0]->reactor, NULL);
+        if (!stopped(d))
+            sleep_for(d, rest);
+    }
+    const struct log *log = logging_log(l);
+    (void)keeper_step(l->keeper);
+    int rc = keeper_end(l->keeper, log == NULL || log_stopped_clean(log));
+    if (rc < 0)
+        log_line(LOG_WARNING, "data directory %s: cannot write the end: %s", d->disk->path, strerror(-rc));
+}
