@@ -6,6 +6,7 @@
 // One thread does what a worker does: sets and gets, and after every 16 of them a slice of maintenance while there is more to do. Each
 // call is timed by itself, in this thread's time on a processor, so that others on the machine do not count (page faults do; what
 // another thread does to prepare memory does not). Two readings of that clock cost some hundred nanoseconds a call.
+// Beside the times stands the most that one call did, counted: other processes on the machine do not change it.
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,6 +25,11 @@
 #define OPS_PER_SLICE   16
 #define MAINTAIN_BUDGET (64 + OPS_PER_SLICE) // as in a worker's turn
 
+struct calls {
+    struct histogram times;
+    struct store_work worst; // each figure's
+};
+
 struct bench {
     struct store *store;
     struct keyspace *ks;
@@ -33,7 +39,8 @@ struct bench {
     bool more; // maintenance has more to do
     size_t value_len;
     uint8_t value[65536];
-    struct histogram sets, gets, slices, all;
+    struct store_work work; // before the call
+    struct calls sets, gets, slices, all;
 };
 
 static uint64_t clock_ns(void)
@@ -43,11 +50,29 @@ static uint64_t clock_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void record(struct bench *b, struct histogram *h, uint64_t begin)
+static void note_worst(struct store_work *worst, const struct store_work *did)
+{
+    worst->keys = did->keys > worst->keys ? did->keys : worst->keys;
+    worst->moved = did->moved > worst->moved ? did->moved : worst->moved;
+    worst->places = did->places > worst->places ? did->places : worst->places;
+}
+
+static void record(struct bench *b, struct calls *c, uint64_t begin)
 {
     uint64_t took = clock_ns() - begin;
-    histogram_record(h, took, 1);
-    histogram_record(&b->all, took, 1);
+    struct store_work now = store_work(b->store);
+    struct store_work did = { now.keys - b->work.keys, now.moved - b->work.moved, now.places - b->work.places };
+    b->work = now;
+    histogram_record(&c->times, took, 1);
+    histogram_record(&b->all.times, took, 1);
+    note_worst(&c->worst, &did);
+    note_worst(&b->all.worst, &did);
+}
+
+static void calls_init(struct calls *c)
+{
+    histogram_init(&c->times);
+    c->worst = (struct store_work){ 0 };
 }
 
 static void slice(struct bench *b)
@@ -89,14 +114,16 @@ static void get(struct bench *b, uint64_t id)
     after_op(b);
 }
 
-static void report_one(const char *phase, const char *what, struct histogram *h)
+static void report_one(const char *phase, const char *what, struct calls *c)
 {
+    const struct histogram *h = &c->times;
     if (h->count == 0)
         return;
-    printf("| %s | %s | %llu | %.2f | %.2f | %.1f | %.1f | %.0f |\n", phase, what, (unsigned long long)h->count, histogram_mean(h) / 1e3,
-           (double)histogram_percentile(h, 99) / 1e3, (double)histogram_percentile(h, 99.9) / 1e3,
-           (double)histogram_percentile(h, 99.99) / 1e3, (double)h->max / 1e3);
-    histogram_init(h);
+    printf("| %s | %s | %llu | %.2f | %.2f | %.1f | %.1f | %.0f | %llu | %llu | %llu |\n", phase, what, (unsigned long long)h->count,
+           histogram_mean(h) / 1e3, (double)histogram_percentile(h, 99) / 1e3, (double)histogram_percentile(h, 99.9) / 1e3,
+           (double)histogram_percentile(h, 99.99) / 1e3, (double)h->max / 1e3, (unsigned long long)c->worst.keys,
+           (unsigned long long)c->worst.moved, (unsigned long long)c->worst.places);
+    calls_init(c);
 }
 
 static void report(struct bench *b, const char *phase)
@@ -139,16 +166,18 @@ int main(int argc, char **argv)
     }
     memset(b.value, 'v', sizeof b.value);
     prng_init(&b.prng, 1);
-    histogram_init(&b.sets), histogram_init(&b.gets), histogram_init(&b.slices), histogram_init(&b.all);
+    calls_init(&b.sets), calls_init(&b.gets), calls_init(&b.slices), calls_init(&b.all);
     struct store_options o = { .workers = 1, .databases = 2, .secret = { .k0 = 1, .k1 = 2 } };
     o.memory = memory_system(-1, (enum memory_hugepages)huge);
     route_init(&o.route, 1, ROUTE_FULL_KEY);
     if (memory_ahead_start() != 0 || store_new(&b.store, &o) != 0)
         return 1;
     b.now_ms = NOW_MS;
-    printf("Microseconds of CPU time a call; %llu items of %zu + %zu bytes, bursts of %llu\n\n", (unsigned long long)items, (size_t)KEY_LEN,
-           b.value_len, (unsigned long long)burst);
-    printf("| phase | call | calls | mean | p99 | p99.9 | p99.99 | max |\n|---|---|---:|---:|---:|---:|---:|---:|\n");
+    printf("Microseconds of CPU time a call, and the most that one call did beside its own key: keys read or released, references moved, "
+           "places of directories copied; %llu items of %zu + %zu bytes, bursts of %llu\n\n",
+           (unsigned long long)items, (size_t)KEY_LEN, b.value_len, (unsigned long long)burst);
+    printf("| phase | call | calls | mean | p99 | p99.9 | p99.99 | max | keys | moved | places |\n"
+           "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     b.ks = store_keyspace(b.store, 0, 0);
     for (uint64_t id = 0; id < items; id++)
         set(&b, id, ENTRY_NO_DEADLINE);
@@ -166,7 +195,7 @@ int main(int argc, char **argv)
     for (uint64_t id = 0; id < burst; id++)
         set(&b, id, ENTRY_NO_DEADLINE);
     finish(&b);
-    histogram_init(&b.sets), histogram_init(&b.gets), histogram_init(&b.slices), histogram_init(&b.all);
+    calls_init(&b.sets), calls_init(&b.gets), calls_init(&b.slices), calls_init(&b.all);
     uint64_t begin = clock_ns();
     keyspace_clear(b.ks);
     record(&b, &b.sets, begin);

@@ -9,9 +9,11 @@
 
 #define SEGMENT_ENTRIES (SEGMENT_MAX * BUCKET_SLOTS)
 #define PREFETCH_AHEAD  16u
-#define AHEAD_DEPTH_MIN 4u  // smaller directories are copied when the time comes
-#define AHEAD_SLOTS     64u // copied at each change of a segment's size: a segment changes it five times between two doublings
-#define SPLIT_SLACK     6u  // directory bits beyond the balanced depth before we take the hashes for hostile
+#define TAG_BUCKETS     16u
+#define AHEAD_DEPTH_MIN 4u    // smaller directories are copied when the time comes
+#define AHEAD_SLOTS     64u   // copied at each change of a segment's size: a segment changes it five times between two doublings
+#define DIRECTORY_SLOT  2112u // bytes; larger ones have pages of their own: a slab of such slots would be mostly empty
+#define SPLIT_SLACK     6u    // directory bits beyond the balanced depth before we take the hashes for hostile
 
 static_assert(SEGMENT_MAX * sizeof(struct bucket) <= SLAB_SLOT_MAX, "a segment's buckets are one slot");
 
@@ -109,7 +111,7 @@ static struct directory *directory_new(struct index_world *w, uint32_t depth)
 {
     size_t size = directory_size(depth);
     struct directory *d;
-    if (size <= SLAB_SLOT_MAX) {
+    if (size <= DIRECTORY_SLOT) {
         uint32_t ref = slab_take(&w->slabs, SLAB_INDEX, size);
         if (ref == 0)
             return NULL;
@@ -132,7 +134,7 @@ static struct directory *directory_new(struct index_world *w, uint32_t depth)
 static void directory_free(struct index_world *w, struct directory *d)
 {
     size_t size = directory_size(d->depth);
-    if (size <= SLAB_SLOT_MAX) {
+    if (size <= DIRECTORY_SLOT) {
         slab_give(&w->slabs, arena_ref(&w->slabs.arena, d));
         return;
     }
@@ -142,11 +144,13 @@ static void directory_free(struct index_world *w, struct directory *d)
     m->release(m, d, size);
 }
 
-static void copy_ahead(struct index *ix, size_t slots)
+static void copy_ahead(struct index_world *w, struct index *ix, size_t slots)
 {
     const struct directory *d = ix->directory;
     size_t end = ix->ahead_slots + slots, all = (size_t)1 << d->depth;
-    for (end = end < all ? end : all; ix->ahead_slots < end; ix->ahead_slots++) {
+    end = end < all ? end : all;
+    w->work.places += end - ix->ahead_slots;
+    for (; ix->ahead_slots < end; ix->ahead_slots++) {
         size_t i = ix->ahead_slots;
         ix->ahead->segments[2 * i] = ix->ahead->segments[2 * i + 1] = d->segments[i];
     }
@@ -163,7 +167,7 @@ static void work_ahead(struct index_world *w, struct index *ix)
         if (ix->ahead == NULL)
             return;
     }
-    copy_ahead(ix, AHEAD_SLOTS);
+    copy_ahead(w, ix, AHEAD_SLOTS);
 }
 
 static void drop_ahead(struct index_world *w, struct index *ix)
@@ -183,7 +187,7 @@ static int directory_double(struct index_world *w, struct index *ix)
         ix->ahead = directory_new(w, old->depth + 1u);
     if (ix->ahead == NULL)
         return -ENOMEM;
-    copy_ahead(ix, SIZE_MAX / 2);
+    copy_ahead(w, ix, SIZE_MAX / 2);
     ix->directory = ix->ahead;
     ix->ahead = NULL;
     ix->ahead_slots = 0;
@@ -215,7 +219,7 @@ struct roll {
     uint64_t hashes[SEGMENT_ENTRIES];
 };
 
-static void roll_call(const struct index_world *w, const struct segment *s, struct roll *roll)
+static void roll_call(struct index_world *w, const struct segment *s, struct roll *roll)
 {
     const struct bucket *buckets = buckets_at(w, s->ref);
     roll->count = 0;
@@ -223,6 +227,8 @@ static void roll_call(const struct index_world *w, const struct segment *s, stru
         for (uint32_t left = buckets[i].taken; left != 0; left &= left - 1)
             roll->refs[roll->count++] = buckets[i].refs[__builtin_ctz(left)];
     }
+    w->work.keys += roll->count;
+    w->work.moved += roll->count;
     for (uint32_t i = 0; i < roll->count; i++) {
         if (i + PREFETCH_AHEAD < roll->count)
             entry_prefetch(arena_at(&w->slabs.arena, roll->refs[i + PREFETCH_AHEAD]));
@@ -230,23 +236,23 @@ static void roll_call(const struct index_world *w, const struct segment *s, stru
     }
 }
 
-// The only 14-bit prefix of x with this tag in a bucket of a segment with at least 64 (so at most 256 prefixes each).
+// The only 12-bit prefix of x with this tag in a bucket of a segment with at least TAG_BUCKETS (so at most 256 prefixes each).
 static uint32_t prefix_of(uint32_t bucket, uint32_t buckets, uint8_t tag)
 {
-    uint32_t first = (uint32_t)((((uint64_t)bucket << 32) + buckets - 1) / buckets >> 18);
+    uint32_t first = (uint32_t)((((uint64_t)bucket << 32) + buckets - 1) / buckets >> TAG_SHIFT);
     return first + ((tag - first) & 0xff);
 }
 
 // The home in a segment of another size, when bucket and tag decide it: 0 or a bucket number + 1.
 static uint32_t home_from_tag(uint32_t bucket, uint32_t buckets, uint32_t new_buckets, uint8_t tag)
 {
-    uint64_t low = (uint64_t)prefix_of(bucket, buckets, tag) << 18;
+    uint64_t low = (uint64_t)prefix_of(bucket, buckets, tag) << TAG_SHIFT;
     uint32_t home = (uint32_t)(low * new_buckets >> 32);
-    uint32_t last = (uint32_t)((low | 0x3ffff) * new_buckets >> 32);
+    uint32_t last = (uint32_t)((low | ((1u << TAG_SHIFT) - 1)) * new_buckets >> 32);
     return home == last ? home + 1 : 0;
 }
 
-static void move_exactly(const struct index_world *w, const struct segment *from, const struct segment *to)
+static void move_exactly(struct index_world *w, const struct segment *from, const struct segment *to)
 {
     struct roll roll;
     roll_call(w, from, &roll);
@@ -265,7 +271,7 @@ static uint32_t home_known(const struct bucket *buckets, uint32_t count, uint32_
     return buckets[further].passed == 0 ? before + 1 : 0;
 }
 
-static void move_by_tags(const struct index_world *w, const struct segment *from, const struct segment *to)
+static void move_by_tags(struct index_world *w, const struct segment *from, const struct segment *to)
 {
     const struct bucket *buckets = buckets_at(w, from->ref);
     struct bucket *moved = buckets_at(w, to->ref);
@@ -284,6 +290,8 @@ static void move_by_tags(const struct index_world *w, const struct segment *from
                 unsure[unsure_count++] = buckets[i].refs[slot];
         }
     }
+    w->work.keys += unsure_count;
+    w->work.moved += from->count;
     for (uint32_t i = 0; i < unsure_count; i++)
         entry_prefetch(arena_at(&w->slabs.arena, unsure[i]));
     for (uint32_t i = 0; i < unsure_count; i++)
@@ -298,7 +306,7 @@ static int segment_resize(struct index_world *w, struct index *ix, uint64_t hash
     if (s.ref == 0)
         return -ENOMEM;
     s.buckets = (uint8_t)buckets;
-    if (old.buckets >= 64)
+    if (old.buckets >= TAG_BUCKETS)
         move_by_tags(w, &old, &s);
     else
         move_exactly(w, &old, &s);

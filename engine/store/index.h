@@ -3,19 +3,20 @@
 //
 //   hash   | directory bits | position x (32 bits)                     | rest |
 //                             | home bucket = x * buckets >> 32  ...   |
-//                             | 6 bits | tag 8 bits |
+//                             | 4 bits | tag 8 bits |
 //
-//   directory[top bits] -> segment of 1..128 buckets -> bucket: one line of 12 tags and 12 references
+//   directory[top bits] -> segment of 1..33 buckets -> bucket: one line of 12 tags and 12 references
 //
 // The first bits choose a segment, the following ones a bucket by multiplication, which keeps the order of hashes for any number
 // of buckets: so a segment grows by one step of a slot class (6 to 12 %), a scan's cursor is a place in hash order, and load stays
-// between 0.8 and 0.92. A segment of 128 buckets splits in two. No operation moves more than one segment's ~1,400 references.
+// between 0.8 and 0.92. A full segment splits in two, which reads its keys: no operation reads or moves more than 364 of them, and the
+// directory costs 0.04 bytes an entry.
 //
 // A full bucket's entries go on into the next one (around the segment's end). Each bucket passed counts them in `passed`, so a
 // lookup stops at the first bucket that nobody passed: nearly always the first.
 //
-// The tag is the 8 bits of x behind its first 6. With 64 buckets or more, bucket and tag together give x to 14 bits, which is
-// enough to find most entries' new bucket without reading their keys.
+// The tag is the 8 bits of x behind its first 4. With 16 buckets or more, bucket and tag together give x to 12 bits, which is
+// enough to find nearly all entries' new bucket in a larger segment without reading their keys.
 #pragma once
 
 #include <stdbool.h>
@@ -36,8 +37,9 @@
 #define BUCKET_SLOTS    12u
 #define BUCKET_FULL     0xfffu
 #define BUCKET_PASSED   255u // a count that stays
-#define SEGMENT_MAX     128u // buckets
+#define SEGMENT_MAX     33u  // buckets: fill a slot class exactly
 #define INDEX_DEPTH_MAX 30u
+#define TAG_SHIFT       20u // of x
 
 struct bucket {
     uint8_t tags[BUCKET_SLOTS];
@@ -52,7 +54,7 @@ static_assert(sizeof(struct bucket) == 64, "a bucket is a cache line");
 struct segment {
     uint32_t ref;    // of the buckets
     uint8_t depth;   // directory bits that it looks at
-    uint8_t buckets; // 1..128
+    uint8_t buckets; // 1..SEGMENT_MAX
     uint16_t count;
 };
 static_assert(sizeof(struct segment) == 8, "eight segments a line");
@@ -83,12 +85,20 @@ struct spot {
 
 typedef uint64_t index_hash_fn(const void *context, const struct entry *e);
 
+// What operations did beside finding their key, since the store was made.
+struct index_work {
+    uint64_t keys;   // read for their hash, or entries released
+    uint64_t moved;  // references put elsewhere
+    uint64_t places; // of directories copied
+};
+
 // What all indexes of a store share.
 struct index_world {
     struct slabs slabs;
     index_hash_fn *hash;
     const void *hash_context;
     uint64_t directory_bytes; // of directories with pages of their own
+    struct index_work work;
 };
 
 // Room for one more entry with this hash. -ENOMEM: nothing changed.
@@ -183,7 +193,7 @@ static inline uint32_t segment_home(const struct segment *s, uint32_t x)
 
 static inline uint8_t segment_tag(uint32_t x)
 {
-    return (uint8_t)(x >> 18);
+    return (uint8_t)(x >> TAG_SHIFT);
 }
 
 static inline struct bucket *index_home(const struct index_world *w, const struct index *ix, uint64_t hash)

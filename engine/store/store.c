@@ -87,6 +87,7 @@ void store_disown_blob(struct store *s, const struct blob *b)
 void store_release_entry(struct store *s, uint32_t ref)
 {
     const struct entry *e = store_entry(s, ref);
+    s->world.work.keys++;
     if (unlikely(s3fifo_tracks(&s->s3fifo, e)))
         s3fifo_forget(s, e);
     if (unlikely(entry_form(e) == ENTRY_OUTSIDE)) {
@@ -251,6 +252,12 @@ struct store_memory store_memory(const struct store *s)
         .order = order_bytes(s),
         .free_slots = held - used,
     };
+}
+
+struct store_work store_work(const struct store *s)
+{
+    const struct index_work *w = &s->world.work;
+    return (struct store_work){ .keys = w->keys, .moved = w->moved, .places = w->places };
 }
 
 void store_set_memory_max(struct store *s, uint64_t bytes)

@@ -107,6 +107,14 @@ uint32_t store_keyspaces(const struct store *s);
 struct keyspace *store_keyspace_at(struct store *s, uint32_t number);
 uint32_t keyspace_number(const struct keyspace *ks);
 
+// What calls did beside the work for their own key, since the store was made: the worst call's share of it bounds its pause.
+struct store_work {
+    uint64_t keys;   // read for their hash, or entries released
+    uint64_t moved;  // references put elsewhere
+    uint64_t places; // of directories copied
+};
+struct store_work store_work(const struct store *s);
+
 struct store_memory {
     uint64_t reserved; // pages taken from the system
     uint64_t entries;  // bytes of slots in use

@@ -379,6 +379,28 @@ static void few_entries_need_a_third_step_of_prefetching(void)
     world_stop(&w);
 }
 
+// What other keys one call can have to do with, while a table grows and shrinks.
+static void no_call_does_more_than_a_segments_work(void)
+{
+    struct world w;
+    world_start(&w);
+    uint32_t most = SEGMENT_MAX * BUCKET_SLOTS * 92 / 100;
+    uint64_t splits = 0;
+    for (uint64_t step = 0; step < 1000000; step++) {
+        struct store_work before = store_work(w.store);
+        if (step < 500000)
+            check(put(&w, step, 5, ENTRY_NO_DEADLINE) != NULL);
+        else
+            check(drop(&w, step - 500000));
+        struct store_work now = store_work(w.store);
+        check(now.keys - before.keys <= most && now.moved - before.moved <= most);
+        check(now.places - before.places <= 64 || step < 2000); // while it is small, the directory is copied at once
+        splits += now.keys - before.keys > most / 2;
+    }
+    check(splits > 1000);
+    world_stop(&w);
+}
+
 static void empty_keyspaces_cost_little(void)
 {
     check(sizeof(struct keyspace) + sizeof(struct keyspace *) < 256);
@@ -442,4 +464,5 @@ TESTS(TEST(compaction_gives_memory_back_and_harms_no_entry), TEST(random_operati
       TEST(the_index_is_right_at_every_step_of_its_directory), TEST(a_scan_sees_what_was_there_from_begin_to_end),
       TEST(cleared_memory_comes_back_in_pieces), TEST(reclaiming_gives_all_that_was_cleared_back_at_once),
       TEST(an_emptied_store_gives_its_pages_back), TEST(an_append_a_byte_at_a_time_moves_seldom), TEST(a_pinned_value_outlives_its_entry),
-      TEST(random_draws_reach_every_key), TEST(few_entries_need_a_third_step_of_prefetching), TEST(empty_keyspaces_cost_little))
+      TEST(random_draws_reach_every_key), TEST(few_entries_need_a_third_step_of_prefetching), TEST(no_call_does_more_than_a_segments_work),
+      TEST(empty_keyspaces_cost_little))
