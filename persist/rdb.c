@@ -279,7 +279,7 @@ static int take_integer(struct rdb *r, size_t bytes, struct buf *to)
 // Into `to`, or nowhere (NULL).
 static int take_string(struct rdb *r, struct buf *to)
 {
-    uint64_t len;
+    uint64_t len = 0;
     bool encoded;
     if (to != NULL)
         to->len = 0;
