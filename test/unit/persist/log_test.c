@@ -434,6 +434,17 @@ static void a_batch_that_somebody_waits_for_is_flushed_at_once(void)
     }
 }
 
+static void a_batch_says_it_by_itself_too(void)
+{
+    struct lab *l = a_lab(LOG_METHOD_DSYNC, LOG_SYNC_EVERYSEC);
+    struct log_batch *b = lab_batch(l, 0, 10);
+    b->sync = true;
+    log_port_push(&l->ports[0].in, b); // the flag of its port is not seen yet
+    lab_settle(l);
+    check_equal(lab_durable(l, 0), 1);
+    lab_free(l);
+}
+
 static void whoever_wants_a_sync_of_what_is_still_in_the_port_gets_it(void)
 {
     struct lab *l = a_lab(LOG_METHOD_DSYNC, LOG_SYNC_EVERYSEC);
@@ -621,8 +632,8 @@ TESTS(TEST(nothing_is_durable_before_its_flush_has_returned), TEST(a_synced_writ
       TEST(a_port_with_much_does_not_keep_the_others_waiting), TEST(a_lone_batch_waits_for_nothing),
       TEST(the_host_is_woken_only_when_it_would_not_look_by_itself), TEST(everysec_flushes_half_a_second_after_the_first_write),
       TEST(a_flush_of_a_full_segment_does_not_put_off_what_is_due_in_the_next), TEST(a_batch_that_somebody_waits_for_is_flushed_at_once),
-      TEST(whoever_wants_a_sync_of_what_is_still_in_the_port_gets_it), TEST(without_syncs_what_is_written_is_told),
-      TEST(a_change_of_policy_takes_effect_and_skips_nothing), TEST(a_silence_of_five_milliseconds_is_sealed_once),
-      TEST(what_a_later_frame_witnesses_needs_no_seal), TEST(what_is_not_durable_is_not_sealed), TEST(a_seal_begins_no_segment),
-      TEST(a_log_goes_on_where_its_origin_says), TEST(a_reactor_that_registers_no_buffers_is_used_without),
-      TEST(what_was_never_written_is_freed_with_the_log))
+      TEST(a_batch_says_it_by_itself_too), TEST(whoever_wants_a_sync_of_what_is_still_in_the_port_gets_it),
+      TEST(without_syncs_what_is_written_is_told), TEST(a_change_of_policy_takes_effect_and_skips_nothing),
+      TEST(a_silence_of_five_milliseconds_is_sealed_once), TEST(what_a_later_frame_witnesses_needs_no_seal),
+      TEST(what_is_not_durable_is_not_sealed), TEST(a_seal_begins_no_segment), TEST(a_log_goes_on_where_its_origin_says),
+      TEST(a_reactor_that_registers_no_buffers_is_used_without), TEST(what_was_never_written_is_freed_with_the_log))
