@@ -56,7 +56,9 @@ static bool load(struct durability *d)
         return false;
     const struct recover_report *report = keeper_report(k);
     if (state == KEEPER_REFUSED) {
-        refuse(d, report->text);
+        char text[RECOVER_TEXT_MAX + 16];
+        snprintf(text, sizeof text, "%s%s%s", report->text, report->rule[0] != '\0' ? " Rule " : "", report->rule);
+        refuse(d, text);
         return false;
     }
     uint64_t bytes, total;

@@ -387,7 +387,7 @@ class Server:
 
     def stop(self, failed=False):
         """Ends the server. A server that crashed, or that a sanitizer complained about, fails whoever used it."""
-        crashed = self.process.poll() is not None and self.process.returncode not in (0, 1, -signal.SIGTERM, -signal.SIGKILL)
+        crashed = self.process.poll() is not None and self.process.returncode not in (0, 1, 74, -signal.SIGTERM, -signal.SIGKILL)
         if self.process.poll() is None:
             self.process.terminate()
             try:

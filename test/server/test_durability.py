@@ -1,0 +1,449 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What survives: restarts, kill -9, full and failing disks, and what clients hear meanwhile."""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+from harness import BACKENDS, ONCE, Client, Closed, Error, Failure, Server, Skip, check, check_equal, encode, run_to_end, test, wait_until
+
+POLICIES = ("always", "everysec", "no")
+WAITING = "in use by another process: waiting"
+UNKNOWN = "IOERR outcome unknown: the log failed before this was safe"
+FAILED = "IOERR the log has failed: no writes until the server has been started again"
+FULL = "MISCONF Errors writing to the AOF file: No space left on device"
+
+
+class Folder:
+    """Outlives servers."""
+
+    def __enter__(self):
+        self.path = tempfile.mkdtemp(prefix="skerry-data-")
+        return self.path
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def durable(config, folder, policy, *args, **options):
+    return Server(config.but(appendonly=None), "--dir", folder, "--appendonly", "yes", "--appendfsync", policy, "--log-segment-size", "1mb",
+                  *args, **options)
+
+
+def several(config):
+    """One and two workers, several shards."""
+    return [config.but(workers=1, shards=8), config.but(workers=2, shards=8)]
+
+
+def info(c):
+    text = c.call("INFO", "persistence")
+    text = text.decode() if isinstance(text, bytes) else text
+    return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
+
+
+def everything(c):
+    """All keys of all databases: value and time of death."""
+    found = {}
+    for db in range(4):
+        c.call("SELECT", db)
+        for key in c.call("KEYS", "*"):
+            found[db, key] = (c.call("GET", key), c.call("PEXPIRETIME", key))
+        check_equal(c.call("DBSIZE"), sum(1 for d, _ in found if d == db), f"DBSIZE of database {db}")
+    c.call("SELECT", 0)
+    return found
+
+
+def some_of_all(c):
+    """Every way to change a key."""
+    big = os.urandom(3_000_000)
+    for i in range(300):
+        c.call("SET", f"key:{i}", f"value {i}")
+    c.call("FLUSHALL")
+    for i in range(300):
+        c.call("SET", f"key:{i}", f"value {i}", *(("EX", 1000 + i) if i % 3 == 0 else ()))
+    c.call("DEL", *(f"key:{i}" for i in range(0, 300, 7)))
+    c.call("SET", "float", "0.1")
+    c.call("INCRBYFLOAT", "float", "0.2")
+    c.call("INCR", "number")
+    c.call("SET", "big", big)
+    c.call("APPEND", "big", "tail")
+    c.call("SETRANGE", "big", 1_500_000, "in the middle")
+    c.call("SETBIT", "big", 99, 1)
+    c.call("SETRANGE", "hole", 200_000, "x")
+    c.call("MSET", *(w for i in range(40) for w in (f"m:{i}", i)))
+    c.call("PEXPIREAT", "m:1", 1)
+    c.call("SET", "short", "lived", "PX", 1)
+    c.call("EXPIRE", "m:2", 5000)
+    c.call("EXPIRE", "m:3", 5000)
+    c.call("PERSIST", "m:3")
+    c.call("RENAME", "m:4", "renamed")
+    c.call("COPY", "m:5", "copied", "DB", 2)
+    c.call("SELECT", 1)
+    c.call("SET", "of", "database 1")
+    c.call("SWAPDB", 1, 3)
+    c.call("SET", "in the new", "database 1")
+    c.call("SELECT", 2)
+    c.call("SET", "gone", "soon")
+    c.call("FLUSHDB")
+    c.call("SET", "flushed", "and written")
+    c.call("SELECT", 0)
+    check_equal(c.call("MULTI"), "OK", "MULTI")
+    for i in range(30):
+        c.call("SET", f"exec:{i}", i)
+    c.call("DEL", "exec:3")
+    check_equal(len(c.call("EXEC")), 31, "EXEC")
+    time.sleep(0.05)
+    check_equal(c.call("GET", "short"), None, "what expired")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=240)
+def a_restart_finds_everything_under_every_policy(config):
+    for policy in POLICIES:
+        for here, there in zip(several(config), reversed(several(config))):
+            with Folder() as folder:
+                with durable(here, folder, policy) as s, s.client(timeout=30) as c:
+                    some_of_all(c)
+                    before = everything(c)
+                # Another number of workers finds the same.
+                with durable(there, folder, policy) as s, s.client(timeout=30) as c:
+                    after = everything(c)
+                    check(before == after, f"{policy}: differ in {[k for k in before.keys() | after.keys() if before.get(k) != after.get(k)][:5]}")
+                    check_equal(c.call("INCR", "number"), 2, "the number goes on")
+                with durable(here, folder, policy) as s, s.client(timeout=30) as c:
+                    check_equal(c.call("GET", "number"), b"2", "the number")
+
+
+class Writer(threading.Thread):
+    """Writes until the server is gone and keeps what it was told: `acked` values, `maybe` those without a reply."""
+
+    def __init__(self, server, number):
+        super().__init__(daemon=True)
+        self.server, self.number = server, number
+        self.acked, self.maybe, self.writes = {}, {}, 0
+
+    def one(self, c, keys, value, *command):
+        for key in keys:
+            self.maybe.setdefault(key, []).append(value)
+        reply = c.call(*command)
+        if reply != "OK":
+            raise Failure(f"{command[0]}: {reply!r}")
+        for key in keys:
+            self.acked[key], self.maybe[key] = value, []
+        self.writes += 1
+
+    def run(self):
+        try:
+            with self.server.client(timeout=20) as c:
+                while True:
+                    value = b"%d" % random.getrandbits(60)
+                    if random.randrange(8) > 0:
+                        key = f"{self.number}:{random.randrange(300)}"
+                        self.one(c, [key], value, "SET", key, value)
+                    else:
+                        group = random.randrange(20)
+                        keys = [f"{self.number}:t{group}:{i}" for i in range(4)]
+                        self.one(c, keys, value, "MSET", *(w for k in keys for w in (k, value)))
+        except (OSError, Closed, EOFError):
+            pass
+
+
+def kill_rounds(config, policy, rounds, seconds):
+    known, maybe, total = {}, {}, 0
+    with Folder() as folder:
+        for round in range(rounds + 1):
+            with durable(config, folder, policy) as s:
+                with s.client(timeout=20) as c:
+                    for key in known.keys() | maybe.keys():
+                        value = c.call("GET", key)
+                        check(value == known.get(key) or value in maybe.get(key, ()),
+                              f"round {round}: {key} is {value!r}: acknowledged was {known.get(key)!r}")
+                        known[key] = value
+                    groups = {key.rsplit(":", 1)[0] for key in known if ":t" in key}
+                    for group in groups:
+                        values = {known.get(f"{group}:{i}") for i in range(4)}
+                        check(len(values) == 1, f"round {round}: a transaction by halves: {group} {values!r}")
+                maybe = {}
+                if round == rounds:
+                    return total
+                writers = [Writer(s, n) for n in range(6)]
+                for w in writers:
+                    w.start()
+                time.sleep(seconds * (0.5 + random.random()))
+                s.signal(signal.SIGKILL)
+                s.wait_end()
+                for w in writers:
+                    w.join(20)
+                    known.update(w.acked)
+                    for key, values in w.maybe.items():
+                        maybe[key] = values
+                    total += w.writes
+    return total
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=240)
+def nothing_acknowledged_is_lost_by_kill_9(config):
+    for c in several(config):
+        writes = kill_rounds(c, "always", 5, 0.4)
+        check(writes > 100, f"only {writes} writes")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=120)
+def what_was_written_is_not_lost_by_kill_9(config):
+    kill_rounds(config.but(workers=2, shards=8), "no", 3, 0.3)
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def readers_do_not_wait_for_writers_of_other_keys(config):
+    for cell in several(config):
+        with Folder() as folder, durable(cell, folder, "always") as s, s.client() as c, s.client() as other:
+            c.call("SET", "read", "value")
+            before, writes = int(info(c)["log_replies_held"]), 150
+
+            def write():
+                for i in range(writes):
+                    other.call("SET", f"written:{i}", i)
+
+            writer = threading.Thread(target=write)
+            writer.start()
+            for _ in range(2000):
+                check_equal(c.call("GET", "read"), b"value", "GET")
+            writer.join()
+            held = int(info(c)["log_replies_held"]) - before
+            check(writes * 0.9 <= held <= writes + 20, f"{held} replies were held, of {writes} writes and 2000 reads")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def clients_ask_for_more_than_the_server_gives(config):
+    for cell in several(config):
+        with Folder() as folder, durable(cell, folder, "everysec") as s, s.client() as c:
+            check_equal(c.call("CLIENT", "DURABILITY"), b"default", "level")
+            before = int(info(c)["log_replies_held"])
+            for i in range(20):
+                c.call("SET", f"k{i}", "v")
+            check_equal(int(info(c)["log_replies_held"]), before, "held under everysec")
+            check_equal(c.call("CLIENT", "DURABILITY", "always"), "OK", "CLIENT DURABILITY")
+            check_equal(c.call("CLIENT", "DURABILITY"), b"always", "level")
+            for i in range(20):
+                c.call("SET", f"k{i}", "w")
+            check(int(info(c)["log_replies_held"]) >= before + 20, "held at level always")
+            check_equal(c.call("GET", "k3"), b"w", "GET")
+            check_equal(c.call("CLIENT", "DURABILITY", "default"), "OK", "back")
+            check_equal(c.call("CLIENT", "DURABILITY", "sometimes"), Error("ERR syntax error"), "a wrong level")
+            check_equal(c.call("CLIENT", "DURABILITY", "no", "more"), Error("ERR syntax error"), "too many words")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def waitaof_waits_for_all_workers(config):
+    for cell in several(config):
+        with Folder() as folder, durable(cell, folder, "no") as s, s.client() as c:
+            for i in range(50):
+                c.call("SET", f"k{i}", "v")
+            check_equal(c.call("WAITAOF", 1, 0, 5000), [1, 0], "WAITAOF")
+            state = info(c)
+            check(int(state["log_durable_lsn"]) > 0, "durable")
+            began = time.monotonic()
+            check_equal(c.call("WAITAOF", 1, 1, 100)[1], 0, "replicas")
+            check(time.monotonic() - began >= 0.09, "waits for a replica as long as it was told to")
+            check_equal(c.call("WAITAOF", 0, 0, 0)[1], 0, "nothing to wait for")
+            check_equal(c.pipeline([("SET", "a", "1"), ("WAITAOF", 1, 0, 0), ("GET", "a")]), ["OK", [1, 0], b"1"], "in order")
+            check_equal(c.call("WAITAOF", 2, 0, 0), Error("ERR value is out of range, must be between 0 and 1"), "numlocal")
+            check_equal(c.call("WAITAOF", 1, -1, 0), Error("ERR value is out of range, must be positive"), "numreplicas")
+            check_equal(c.call("WAITAOF", 1, 0, -1), Error("ERR timeout is negative"), "timeout")
+            check_equal(c.call("WAITAOF", 1, 0, "x"), Error("ERR timeout is not an integer or out of range"), "timeout")
+    with Server(config.but(appendonly=None)) as s, s.client() as c:
+        check_equal(c.call("WAITAOF", 1, 0, 0),
+                    Error("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."), "without a log")
+        check_equal(c.call("WAITAOF", 0, 0, 0), [0, 0], "without a log")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def appendfsync_may_change_while_the_server_runs(config):
+    for cell in several(config):
+        with Folder() as folder:
+            with durable(cell, folder, "no") as s, s.client() as c:
+                for policy in ("always", "everysec", "no", "always", "no"):
+                    check_equal(c.call("CONFIG", "SET", "appendfsync", policy), "OK", "CONFIG SET")
+                    for i in range(30):
+                        check_equal(c.call("SET", f"{policy}:{i}", i), "OK", "SET")
+                        check_equal(c.call("GET", f"{policy}:{i}"), b"%d" % i, "GET")
+                    check_equal(info(c)["log_sync"], policy, "INFO")
+                check(isinstance(c.call("CONFIG", "SET", "appendonly", "no"), Error), "appendonly is fixed")
+            with durable(cell, folder, "no") as s, s.client() as c:
+                check_equal(c.call("DBSIZE"), 90, "DBSIZE")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def clients_hear_that_the_server_is_loading(config):
+    for cell in several(config):
+        with Folder() as folder:
+            with durable(cell, folder, "no", "--log-segment-size", "16mb") as s, s.client(timeout=30) as c:
+                for start in range(0, 200_000, 5000):
+                    c.send(b"".join(encode("SET", f"key:{i}", "v" * 100) for i in range(start, start + 5000)))
+                    for _ in range(5000):
+                        c.read()
+            heard = None
+            with durable(cell, folder, "no", wait=False) as s:
+                end = time.monotonic() + 20
+                while heard is None and time.monotonic() < end:
+                    try:
+                        with s.raw(timeout=5) as c:
+                            heard = c.call("GET", "key:1")
+                            state = info(c)
+                            writes = c.call("MSET", "a", "1", "b", "2", "c", "3")
+                    except (OSError, Closed):
+                        time.sleep(0.002)
+                check_equal(heard, Error("LOADING skerry is loading the dataset in memory"), "GET")
+                check(writes == "OK" or writes == heard, f"MSET: {writes!r}")
+                check(state["loading"] == "0" or "loading_eta_seconds" in state, "INFO tells how far it is")
+                s.wait_ready()
+                with s.client() as c:
+                    check_equal(c.call("GET", "key:199999"), b"v" * 100, "the last key")
+                    check(c.call("DBSIZE") >= 200_000, "DBSIZE")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def a_second_server_waits_for_the_first_ones_directory(config):
+    with Folder() as folder, durable(config, folder, "always") as first, first.client() as c:
+        c.call("SET", "a", "1")
+        with durable(config, folder, "always", wait=False) as second:
+            wait_until(lambda: WAITING in second.log(), 10, "the second server says that it waits")
+            check_equal(c.call("SET", "a", "2"), "OK", "the first one goes on")
+            first.signal(signal.SIGTERM)
+            first.wait_end()
+            second.wait_ready()
+            with second.client() as d:
+                check_equal(d.call("GET", "a"), b"2", "what the first one wrote")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def a_directory_of_another_shape_is_refused(config):
+    with Folder() as folder:
+        with durable(config.but(workers=2, shards=8), folder, "always") as s, s.client() as c:
+            c.call("SET", "a", "1")
+        args = ["--dir", folder, "--appendonly", "yes", "--port", "0", "--unixsocket", "s"]
+        status, text = run_to_end(config.but(workers=2, shards=16, appendonly=None), *args)
+        check(status == 1 and "has 8 shards, not 16" in text, f"{status}: {text}")
+        status, text = run_to_end(config.but(workers=2, shards=8, appendonly=None), *args, "--route-mode", "session-prefix")
+        check(status == 1 and "route-mode" in text, f"{status}: {text}")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def rot_in_what_was_acknowledged_is_refused_and_named(config):
+    with Folder() as folder:
+        with durable(config, folder, "always") as s, s.client() as c:
+            for i in range(60):
+                c.call("SET", f"key:{i}", "v" * 2000)
+        name = sorted(f for f in os.listdir(os.path.join(folder, "skerry-data")) if f.startswith("log-") and f.endswith(".skry"))[0]
+        with open(os.path.join(folder, "skerry-data", name), "r+b") as f:
+            f.seek(5 * 4096 + 100)
+            f.write(b"rot")
+        status, text = run_to_end(config.but(appendonly=None), "--dir", folder, "--appendonly", "yes", "--port", "0", "--unixsocket", "s",
+                                  seconds=20)
+        check(status == 1 and name in text and "Rule R3" in text and "LSN 5" in text, f"{status}: {text}")
+
+
+def limit_files(s, size):
+    """Writes of the server beyond so many bytes of a file fail from now on."""
+    _, hard = resource.prlimit(s.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(s.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def a_failed_write_ends_the_server_with_its_own_status(config):
+    for cell in several(config):
+        with Folder() as folder:
+            with durable(cell, folder, "always") as s, s.client() as c:
+                check_equal(c.call("SET", "a", "safe"), "OK", "SET")
+                limit_files(s, 4096)
+                check_equal(c.call("SET", "b", "unknown"), Error(UNKNOWN), "SET")
+                check_equal(s.wait_end(), 74, "exit status")
+            with durable(cell, folder, "always") as s, s.client() as c:
+                check_equal(c.call("GET", "a"), b"safe", "what was acknowledged")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def a_server_may_stay_for_reads_when_its_log_has_failed(config):
+    for cell in several(config):
+        with Folder() as folder, durable(cell, folder, "always", "--on-log-error", "read-only") as s, s.client() as c:
+            check_equal(c.call("SET", "a", "safe"), "OK", "SET")
+            limit_files(s, 4096)
+            check_equal(c.call("SET", "b", "unknown"), Error(UNKNOWN), "SET")
+            with s.client() as d:
+                check_equal(d.call("GET", "a"), b"safe", "a read of what is safe")
+                check_equal(d.call("SET", "c", "x"), Error(FAILED), "a write")
+                check_equal(d.call("MSET", "c", "x", "d", "y", "e", "z"), Error(FAILED), "a write of several workers")
+                d.call("MULTI")
+                check_equal(d.call("SET", "c", "x"), Error(FAILED), "a write that is queued")
+                check(str(d.call("EXEC")).startswith("EXECABORT"), "EXEC")
+                check_equal(info(d)["log_state"], "failed", "INFO")
+            check(s.alive(), "it stays")
+
+
+@test(ONCE, own=True, skerry_only=True, seconds=60)
+def a_log_that_may_not_be_made_is_refused_at_start(config):
+    with Folder() as folder:
+        status, text = run_to_end(config.but(appendonly=None), "--dir", folder, "--appendonly", "yes", "--port", "0", "--unixsocket", "s",
+                                  "--log-segment-size", "4mb", prefix=["prlimit", "--fsize=1048576"], seconds=20)
+        check(status == 1 and "cannot begin" in text, f"{status}: {text}")
+
+
+class SmallDisk:
+    """An ext4 of a few MiB."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __enter__(self):
+        if os.geteuid() != 0:
+            raise Skip("mounting needs root")
+        self.base = tempfile.mkdtemp(prefix="skerry-disk-")
+        image, self.path = os.path.join(self.base, "image"), os.path.join(self.base, "mounted")
+        os.mkdir(self.path)
+        with open(image, "wb") as f:
+            f.truncate(self.size)
+        for command in (["mkfs.ext4", "-q", "-m", "0", "-b", "4096", image], ["mount", "-o", "loop", image, self.path]):
+            try:
+                done = subprocess.run(command, capture_output=True)
+            except FileNotFoundError:
+                shutil.rmtree(self.base, ignore_errors=True)
+                raise Skip(f"no {command[0]}") from None
+            if done.returncode != 0:
+                shutil.rmtree(self.base, ignore_errors=True)
+                raise Skip(f"{command[0]}: {done.stderr.decode().strip()}")
+        return self.path
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", "-l", self.path], check=False)
+        shutil.rmtree(self.base, ignore_errors=True)
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=120)
+def a_full_disk_refuses_writes_and_resumes_by_itself(config):
+    with SmallDisk(32 << 20) as folder:
+        os.chmod(folder, 0o777)
+        with open(os.path.join(folder, "filler"), "wb") as f:
+            f.write(b"x" * (10 << 20))
+        acked = {}
+        with durable(config, folder, "always") as s, s.client(timeout=30) as c:
+            reply = "OK"
+            for i in range(3000):
+                reply = c.call("SET", f"key:{i}", b"%d" % i * 2000)
+                if reply != "OK":
+                    break
+                acked[f"key:{i}"] = b"%d" % i * 2000
+            check_equal(reply, Error(FULL), "SET when the disk is full")
+            check_equal(c.call("GET", "key:7"), acked["key:7"], "reads go on")
+            check_equal(c.call("MSET", "a", "1", "b", "2", "c", "3"), Error(FULL), "MSET")
+            check_equal(info(c)["log_state"], "full", "INFO")
+            os.unlink(os.path.join(folder, "filler"))
+            wait_until(lambda: c.call("SET", "after", "room") == "OK", 20, "writes go on once there is room")
+            acked["after"] = b"room"
+        with durable(config, folder, "always") as s, s.client(timeout=30) as c:
+            lost = [k for k, v in acked.items() if c.call("GET", k) != v]
+            check(not lost, f"{len(lost)} of {len(acked)} acknowledged writes are lost: {lost[:5]}")
