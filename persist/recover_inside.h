@@ -138,7 +138,8 @@ struct recover {
     uint16_t flags;   // of the last good frame
     uint64_t *next;   // [shards] sequence that must come; 0: the first one decides
     bool in_chain;    // between its first frame and its last
-    bool skip_chain;  // in the rest of one whose beginning is lost
+    bool skip_chain;  // in the rest of one whose beginning is lost, or in a segment that is not needed
+    bool first_frame; // the next frame is the first one that is looked at
     struct buf chain; // payloads
     uint64_t chain_first;
     uint32_t batches; // sub-batches that its frames promise

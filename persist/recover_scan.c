@@ -135,9 +135,12 @@ static const char *misplaced(const struct recover *r, const struct frame_head *h
     if (r->crc_known && h->previous_crc != r->crc)
         return "it follows another frame than the one before it";
     uint32_t place = h->flags & CHAIN_FLAGS;
-    bool goes_on = place == FRAME_MIDDLE || place == FRAME_LAST;
-    if (goes_on != (r->in_chain || r->skip_chain))
+    bool goes_on = (place & (FRAME_MIDDLE | FRAME_LAST)) != 0;
+    bool inside = r->in_chain || r->skip_chain || (r->first_frame && h->lsn <= r->base);
+    if (goes_on ? !inside : r->in_chain || r->skip_chain)
         return "the chain that it belongs to is not whole";
+    if (goes_on && !r->in_chain && h->lsn > r->base && !r->options.salvage)
+        return "the beginning of its chain is missing";
     return NULL;
 }
 
@@ -225,6 +228,8 @@ static int take_frame(struct recover *r, const struct frame_head *h, const uint8
     struct slice unit;
     if (!frame_fits(r, h))
         return 1;
+    r->skip_chain |= !r->in_chain && (h->flags & (FRAME_MIDDLE | FRAME_LAST)) != 0;
+    r->first_frame = false;
     bool skipped = r->skip_chain;
     int rc = gather(r, h, frame, &unit);
     if (rc != 0)
@@ -390,5 +395,6 @@ void recover_log_begin(struct recover *r)
     r->crc = r->unit_crc = h->previous_crc;
     r->crc_known = h->previous_id != 0 || h->first_lsn == 1;
     r->unit_segment = h->previous_id;
+    r->first_frame = true;
     go_to(r, first);
 }

@@ -243,6 +243,27 @@ static void the_rest_of_a_chain_below_the_snapshot_is_passed_over(void)
     end();
 }
 
+static void the_first_needed_segment_may_begin_inside_a_chain_that_the_snapshot_holds(void)
+{
+    for (int what = 0; what < 3; what++) {
+        begin(1);
+        lay_segment(&l);
+        lay_keys(&l, 12, 0);
+        lay_chain("chain", 5, true); // 13 to 17
+        check_equal(l.segment, 2);
+        lay_snapshot(&l, 1, 1, what == 1 ? 15 : what == 2 ? 14 : 17, "ab"); // 15: no snapshot ends there
+        l.manifest.first_segment = 2;
+        lay_manifest(&l);
+        lay_keys(&l, 1, 0);
+        remove_segment(1);
+        if (what == 0)
+            says(RECOVER_CLEAN, "R1", "<a> <b> 18");
+        else
+            says(RECOVER_BROKEN, "R9", "<a> <b>");
+        end();
+    }
+}
+
 // ---- salvage
 
 static void salvage_goes_on_behind_damage_and_lists_what_is_lost(void)
@@ -616,10 +637,11 @@ TESTS(TEST(a_snapshot_comes_first_and_the_records_behind_it_after), TEST(a_snaps
       TEST(a_snapshot_counts_though_the_segment_behind_it_was_only_being_begun),
       TEST(an_older_snapshot_that_the_log_does_not_reach_is_no_help), TEST(a_snapshot_of_another_kind_is_not_taken),
       TEST(damage_that_the_snapshot_covers_does_not_matter), TEST(a_log_that_ends_before_its_snapshot_begins_anew_behind_it),
-      TEST(the_rest_of_a_chain_below_the_snapshot_is_passed_over), TEST(salvage_goes_on_behind_damage_and_lists_what_is_lost),
-      TEST(salvage_of_what_is_whole_says_so), TEST(salvage_passes_missing_and_headless_segments),
-      TEST(salvage_tells_of_a_tail_that_the_manifest_knows_of), TEST(salvage_leaves_out_what_is_not_ours),
-      TEST(salvage_drops_what_does_not_parse), TEST(salvage_goes_on_behind_a_clean_stop),
+      TEST(the_rest_of_a_chain_below_the_snapshot_is_passed_over),
+      TEST(the_first_needed_segment_may_begin_inside_a_chain_that_the_snapshot_holds),
+      TEST(salvage_goes_on_behind_damage_and_lists_what_is_lost), TEST(salvage_of_what_is_whole_says_so),
+      TEST(salvage_passes_missing_and_headless_segments), TEST(salvage_tells_of_a_tail_that_the_manifest_knows_of),
+      TEST(salvage_leaves_out_what_is_not_ours), TEST(salvage_drops_what_does_not_parse), TEST(salvage_goes_on_behind_a_clean_stop),
       TEST(salvage_drops_a_chain_whose_beginning_or_end_is_lost), TEST(salvage_ignores_a_header_that_says_what_cannot_be),
       TEST(salvage_does_without_a_manifest), TEST(salvage_takes_what_a_damaged_snapshot_still_gives),
       TEST(salvage_drops_a_chain_that_does_not_parse), TEST(salvage_takes_a_snapshot_that_the_log_does_not_reach),
