@@ -222,9 +222,10 @@ static void tell(struct log *l, uint32_t p)
 
 static void positions_publish(struct log *l)
 {
+    const struct log_mark *safe = l->options.fault == LOG_FAULT_EARLY_ACK ? &l->written : &l->durable;
     for (uint32_t p = 0; p < l->options.ports; p++) {
         struct log_port *port = l->ports[p];
-        uint64_t written = l->written.positions[p], durable = l->durable.positions[p];
+        uint64_t written = l->written.positions[p], durable = safe->positions[p];
         if (written != atomic_load_explicit(&port->written, memory_order_relaxed)) {
             atomic_store_explicit(&port->written, written, memory_order_release);
             if (l->sync != LOG_SYNC_ALWAYS) // else it is durable in a moment, and that is what they wait for

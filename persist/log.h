@@ -54,6 +54,20 @@ struct log_origin {
     uint64_t segment_size;
 };
 
+// Tests of the tests: what the role must not do, one at a time (docs/PLANTED.md). Only tests set it.
+enum log_fault {
+    LOG_FAULT_NONE,
+    LOG_FAULT_EARLY_ACK,   // 1: what is written counts as durable
+    LOG_FAULT_SHORT_WRITE, // 2: a write that is short is taken for whole
+    LOG_FAULT_CANCELED,    // 3: of a chain only the sync is looked at, and -ECANCELED taken for success
+    LOG_FAULT_SYNC_AGAIN,  // 4: a sync that failed is tried again, and believed
+    LOG_FAULT_SYNC_ALL,    // a sync covers what was under way when it was submitted
+    LOG_FAULT_NO_EPOCH,    // 7: frames verify in any life of a segment's file
+    LOG_FAULT_IN_PLACE,    // 8: the last frame is rewritten in its place, as its own seal
+    LOG_FAULT_HALF_TXN,    // 21: a transaction's parts may be in different units
+    LOG_FAULTS
+};
+
 struct log_options {
     struct log_origin origin;
     enum log_sync sync;
@@ -62,6 +76,7 @@ struct log_options {
     uint32_t ports;
     uint64_t buffer_limit; // bytes of one worker that may wait
     uint8_t owner;         // of its ops
+    uint8_t fault;         // enum log_fault
 };
 
 // Counters for INFO: written by the role, read by anybody (relaxed).

@@ -150,7 +150,7 @@ static bool group_close(struct log *l, uint32_t p, struct group *g)
 {
     struct log_batch *b = l->lines[p].first;
     *g = (struct group){ .bytes = b->data.len };
-    if (b->marker_count == 0)
+    if (b->marker_count == 0 || l->options.fault == LOG_FAULT_HALF_TXN)
         return true;
     *g = (struct group){ .all = true };
     for (uint32_t q = 0; q < l->options.ports; q++) {

@@ -81,6 +81,12 @@ void log_flush_done(struct log *l, const struct completion *done)
     l->flushing = false;
     l->flushing_oldest_ns = 0;
     l->ops--;
+    if (done->result != 0 && l->options.fault == LOG_FAULT_SYNC_AGAIN)
+        return;
+    if (l->options.fault == LOG_FAULT_SYNC_ALL) {
+        l->flush_lsn = l->written_lsn;
+        log_mark_copy(l, &l->flush, &l->written);
+    }
     if (done->result != 0)
         log_poison(l, done->result < 0 ? done->result : -EIO);
     if (l->error != 0) // also an earlier one: nothing is acknowledged any more

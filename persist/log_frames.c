@@ -112,6 +112,8 @@ static void slot_send(struct log *l, struct log_slot *slot, struct frame_head *h
     h->lsn = ++l->lsn;
     h->durable = l->durable.lsn;
     h->previous_crc = l->last_crc;
+    if (l->options.fault == LOG_FAULT_NO_EPOCH)
+        place.segment = place.epoch = 0;
     h->epoch = place.epoch;
     h->made_ms = l->r->wall_ms;
     frame_encode(h, &place, slot->memory, parts_crc);
@@ -193,8 +195,32 @@ bool log_frames_write(struct log *l)
     return true;
 }
 
+// LOG_FAULT_IN_PLACE: the last frame once more where it lies, with itself as its witness.
+static bool seal_in_place(struct log *l)
+{
+    struct log_slot *slot = &l->slots[(l->slot_first + l->options.frames_in_flight - 1) % l->options.frames_in_flight];
+    struct log_stretch *s = slot->stretch;
+    struct frame_head h;
+    if (s == NULL || slot->lsn != l->lsn || frame_peek(&h, slot->memory, s->segment->header.epoch) != 0)
+        return false;
+    uint64_t len = (uint64_t)h.blocks * BLOCK_SIZE;
+    struct frame_place place = {
+        .store = &s->segment->header.store, .segment = s->segment->header.id, .epoch = s->segment->header.epoch, .offset = s->offset - len
+    };
+    h.durable = h.lsn - 1;
+    frame_encode(&h, &place, slot->memory, crc32c(0, slot->memory + FRAME_HEAD, h.payload));
+    l->last_crc = h.crc;
+    l->witness = l->payload_lsn;
+    l->slot_first = (uint32_t)(slot - l->slots);
+    l->slot_count++;
+    slot_submit(l, slot, place.offset, len);
+    return true;
+}
+
 bool log_frames_close(struct log *l, enum frame_flag flag)
 {
+    if (l->options.fault == LOG_FAULT_IN_PLACE && flag == FRAME_SEAL && seal_in_place(l))
+        return true;
     struct log_stretch *s = log_segments_place(l, 1);
     if (s == NULL)
         return false;
@@ -209,11 +235,22 @@ bool log_frames_close(struct log *l, enum frame_flag flag)
 
 // ---- completions
 
+static bool overlooked(const struct log *l, const struct completion *done)
+{
+    if (l->options.fault == LOG_FAULT_SHORT_WRITE)
+        return done->result >= 0;
+    if (l->options.fault == LOG_FAULT_CANCELED && l->options.method == LOG_METHOD_LINKED)
+        return done->op->kind == OP_WRITE || done->result == -ECANCELED;
+    return false;
+}
+
 void log_frames_done(struct log *l, const struct completion *done)
 {
     struct log_slot *slot = &l->slots[done->op->tag / LOG_SLOT_OPS];
     slot->waiting--;
     l->ops--;
+    if (overlooked(l, done))
+        return;
     if (done->result != (int32_t)done->op->len) // of a sync: 0
         log_poison(l, done->result < 0 ? done->result : -EIO);
 }

@@ -52,7 +52,6 @@ enum recover_fault {
     RECOVER_FAULT_BACK_TO_LIFE, // 9: goes on with what an earlier start has cut
     RECOVER_FAULT_NO_WITNESS,   // damage in the middle passes for a torn tail
     RECOVER_FAULT_TORN_FRAME,   // a frame passes whatever its checksum says
-    RECOVER_FAULT_HALF_CHAIN,   // a chain counts without its last part
     RECOVER_FAULTS
 };
 

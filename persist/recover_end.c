@@ -243,7 +243,8 @@ void recover_hole(struct recover *r, enum hole hole, uint64_t missing)
         r->in_chain = false;
         hole = HOLE_NOTHING;
     }
-    bool witnessed = b.witness > r->unit_lsn;
+    bool witnessed = b.witness > r->unit_lsn && r->options.fault != RECOVER_FAULT_NO_WITNESS;
+    witnessed |= r->options.fault == RECOVER_FAULT_TORN_IS_ROT && hole == HOLE_TORN;
     if (hole == HOLE_NOTHING && witnessed && b.frames > 0 && r->segments[b.first.segment].state == SEGMENT_BAD) {
         hole = HOLE_HEADERS;
         missing = r->segments[b.first.segment].id;

@@ -75,9 +75,12 @@ static int manifest_copy(struct recover *r, const char *name, uint8_t *block)
         recover_warn(r, "%s cannot be opened (error %d)", name, -fd);
         return 0;
     }
-    int rc = recover_block(r, fd, 0, block);
-    if (rc != 0)
-        recover_warn(r, "%s cannot be read (error %d)", name, -rc);
+    // What counts now must still be there when the other copy is written over.
+    int rc = r->disk->ops->sync(r->disk, fd);
+    if (rc != 0 && !r->options.salvage && r->phase != PHASE_END)
+        recover_conclude(r, RECOVER_IO, "R5", "%s cannot be synced (error %d). Look at the disk, then start again", name, -rc);
+    if (recover_block(r, fd, 0, block) != 0)
+        recover_warn(r, "%s cannot be read", name);
     r->disk->ops->close(r->disk, fd);
     return 0;
 }
@@ -110,6 +113,8 @@ static void read_manifest(struct recover *r)
     const char *why;
     for (uint64_t i = 0; i < 2; i++)
         copies[i] = manifest_copy(r, manifest_name(i), blocks[i]) == 0 ? blocks[i] : NULL;
+    if (r->phase == PHASE_END)
+        return;
     int rc = manifest_pick(&r->manifest, copies[0], copies[1], &why);
     if (rc != 0) {
         r->manifest = (struct manifest){ .generation = 0 };

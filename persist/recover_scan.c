@@ -34,6 +34,9 @@ enum hole recover_frame(struct recover *r, uint32_t segment, uint64_t offset, st
         return HOLE_UNREADABLE;
     // Without a header only the frame itself says of which life it is; its CRC is continued from that, so it must say the truth.
     uint64_t epoch = s->state == SEGMENT_BEGUN ? s->header.epoch : load_u64(block + 40);
+    bool any_life = r->options.fault == RECOVER_FAULT_NO_EPOCH;
+    if (any_life)
+        epoch = 0;
     if (frame_peek(h, block, epoch) != 0)
         return HOLE_NOTHING;
     uint64_t len = (uint64_t)h->blocks * BLOCK_SIZE;
@@ -44,8 +47,8 @@ enum hole recover_frame(struct recover *r, uint32_t segment, uint64_t offset, st
         return HOLE_TORN;
     if (unreadable)
         return HOLE_UNREADABLE;
-    struct frame_place place = { .store = &r->store, .segment = s->id, .epoch = epoch, .offset = offset };
-    if (frame_verify(h, &place, block) != 0)
+    struct frame_place place = { .store = &r->store, .segment = any_life ? 0 : s->id, .epoch = epoch, .offset = offset };
+    if (frame_verify(h, &place, block) != 0 && r->options.fault != RECOVER_FAULT_TORN_FRAME)
         return HOLE_TORN;
     *frame = block;
     return HOLE_NONE;
@@ -333,7 +336,10 @@ int recover_log_next(struct recover *r, struct recover_item *item)
         }
         const struct segment_file *s = &r->segments[r->at];
         uint32_t next = follower(r, r->at);
-        if (next < r->segment_count && s->has_bound && r->lsn == s->bound) {
+        bool bound = next < r->segment_count && s->has_bound && r->lsn == s->bound;
+        if (bound && r->options.fault == RECOVER_FAULT_BACK_TO_LIFE)
+            bound = recover_frame(r, r->at, r->offset, &h, &frame) != HOLE_NONE;
+        if (bound) {
             follow(r, next);
             continue;
         }

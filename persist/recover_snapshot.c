@@ -128,8 +128,11 @@ static int use_none(struct recover *r)
 static int choose_from(struct recover *r, uint32_t first)
 {
     for (r->set = first; r->set < r->manifest.set_count; r->set++) {
-        if (!log_reaches(r, r->manifest.sets[r->set].lsn) && !r->options.salvage)
+        if (!log_reaches(r, r->manifest.sets[r->set].lsn) && !r->options.salvage) {
+            recover_place(r, snapshot_text(r, 0).text, 0);
+            recover_warn(r, "%s: the log behind it begins too late, files are missing", r->report.file);
             continue;
+        }
         int rc = look_at_set(r);
         if (rc < 0)
             return rc;

@@ -143,7 +143,7 @@ stage_sim() {
 stage_crash() {
     build build gcc --buildtype=release -Db_lto=true -Dwerror=true || return 1
     if [ -n "${CRASH_STATES:-}" ]; then
-        build/test/crash/skerry-crash --states "$CRASH_STATES"
+        together build/test/crash/skerry-crash --states "$CRASH_STATES" -- build/test/crash/skerry-crash --rot --states "$CRASH_STATES"
     else
         run_suites build 1 crash
     fi

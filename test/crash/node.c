@@ -74,6 +74,45 @@ static void op_finish(struct node *n, uint32_t i)
     op_end(n, i, sim_disk_op_finish(n->disk, op));
 }
 
+// ---- calls that are left out
+
+static struct node_disk *left_out_of; // of the node that runs
+
+static int no_names(struct disk *d)
+{
+    return 0;
+}
+
+static int sync_if_kept(struct disk *d, int fd)
+{
+    return left_out_of->named[fd - SIM_DISK_FD_BASE] ? 0 : left_out_of->real->sync(d, fd);
+}
+
+static int open_and_look(struct disk *d, const char *name, int flags, uint64_t *size)
+{
+    static const char *const FRONTS[] = {
+        [LEFT_OUT_SYNC_SNAPSHOT] = "snapshot-", [LEFT_OUT_SYNC_MANIFEST] = "MANIFEST", [LEFT_OUT_SYNC_SEGMENT] = "log-"
+    };
+    int fd = left_out_of->real->open(d, name, flags, size);
+    const char *front = FRONTS[left_out_of->left_out];
+    if (fd >= 0)
+        left_out_of->named[fd - SIM_DISK_FD_BASE] = strncmp(name, front, strlen(front)) == 0;
+    return fd;
+}
+
+static void leave_out(struct node *n, enum node_left_out what)
+{
+    n->before = (struct node_disk){ .ops = *n->disk->disk.ops, .real = n->disk->disk.ops, .left_out = what };
+    if (what == LEFT_OUT_SYNC_NAMES) {
+        n->before.ops.sync_names = no_names;
+    } else if (what != LEFT_OUT_NONE) {
+        n->before.ops.sync = sync_if_kept;
+        n->before.ops.open = open_and_look;
+    }
+    left_out_of = &n->before;
+    n->disk->disk.ops = &n->before.ops;
+}
+
 // ---- what is acknowledged
 
 static void note(struct node *n)
@@ -341,16 +380,16 @@ struct node_knobs node_knobs_draw(struct prng *p)
 {
     static const enum log_method METHODS[] = { LOG_METHOD_DSYNC, LOG_METHOD_FDATASYNC, LOG_METHOD_LINKED };
     static const enum log_sync SYNCS[] = { LOG_SYNC_ALWAYS, LOG_SYNC_ALWAYS, LOG_SYNC_EVERYSEC, LOG_SYNC_NO };
-    return (struct node_knobs){
-        .workers = 1 + (uint32_t)prng_below(p, PAST_WORKERS),
-        .method = METHODS[prng_below(p, 3)],
-        .sync = SYNCS[prng_below(p, 4)],
-        .frames = 1 + (uint32_t)prng_below(p, LOG_FRAMES_MAX),
-        .large = prng_below(p, 2) == 0 ? 0 : (uint32_t)prng_below(p, 60),
-        .txns = prng_below(p, 3) == 0 ? 0 : (uint32_t)prng_below(p, 400),
-        .snapshots = prng_below(p, 2) == 0 ? 0 : (uint32_t)prng_below(p, 30),
-        .errors = prng_below(p, 8) == 0 ? (uint32_t)prng_below(p, 30) : 0,
-    };
+    // One after the other, so that every compiler draws the same.
+    struct node_knobs k = { .workers = 1 + (uint32_t)prng_below(p, PAST_WORKERS) };
+    k.method = METHODS[prng_below(p, 3)];
+    k.sync = SYNCS[prng_below(p, 4)];
+    k.frames = 1 + (uint32_t)prng_below(p, LOG_FRAMES_MAX);
+    k.large = prng_below(p, 2) == 0 ? 0 : (uint32_t)prng_below(p, 60);
+    k.txns = prng_below(p, 3) == 0 ? 0 : (uint32_t)prng_below(p, 400);
+    k.snapshots = prng_below(p, 2) == 0 ? 0 : (uint32_t)prng_below(p, 30);
+    k.errors = prng_below(p, 8) == 0 ? (uint32_t)prng_below(p, 30) : 0;
+    return k;
 }
 
 static int load(struct node *n)
@@ -391,6 +430,7 @@ int node_start(struct node *n, struct sim_disk *disk, struct past *past, const s
     reactor_init(&n->r, &NODE_REACTOR, REACTOR_EPOLL);
     n->r.now_ns = 1000000000;
     disk->now_ns = &n->r.now_ns;
+    leave_out(n, (enum node_left_out)knobs->left_out);
     for (uint32_t w = 0; w < PAST_WORKERS; w++)
         log_port_init(&n->ports[w]);
     struct keeper_options o = {
@@ -415,7 +455,8 @@ int node_start(struct node *n, struct sim_disk *disk, struct past *past, const s
                              .frames_in_flight = knobs->frames,
                              .ports = knobs->workers,
                              .buffer_limit = 1 << 20,
-                             .owner = NODE_OWNER };
+                             .owner = NODE_OWNER,
+                             .fault = knobs->log_fault };
     rc = keeper_begin(n->k, &l.origin);
     if (rc != 0)
         return rc;
@@ -509,6 +550,15 @@ bool node_settle(struct node *n)
     return false;
 }
 
+bool node_idle(struct node *n, uint32_t ms)
+{
+    for (uint32_t i = 0; i < ms; i += 10) {
+        (void)turn_of_all(n);
+        pass_time(n, 9000000);
+    }
+    return n->count == 0;
+}
+
 bool node_stop(struct node *n)
 {
     log_stop(n->log);
@@ -560,4 +610,5 @@ void node_free(struct node *n)
     free(n->notes);
     n->notes = NULL;
     n->disk->now_ns = NULL;
+    n->disk->disk.ops = n->before.real;
 }

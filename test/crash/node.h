@@ -21,11 +21,20 @@ struct node_knobs {
     enum log_method method;
     enum log_sync sync;
     uint32_t frames;
-    uint32_t large;     // permille of the records: of many blocks, or of a chain
-    uint32_t txns;      // permille of the turns
-    uint32_t snapshots; // permille of the steps
-    uint32_t errors;    // permille of the writes and syncs, of the log and of the keeper
-    uint32_t log_fault, recover_fault, keeper_fault;
+    uint32_t large;                             // permille of the records: of many blocks, or of a chain
+    uint32_t txns;                              // permille of the turns
+    uint32_t snapshots;                         // permille of the steps
+    uint32_t errors;                            // permille of the writes and syncs, of the log and of the keeper
+    uint8_t log_fault, recover_fault, left_out; // enum log_fault, recover_fault, node_left_out
+};
+
+// Tests of the tests: calls of the keeper that do nothing.
+enum node_left_out {
+    LEFT_OUT_NONE,
+    LEFT_OUT_SYNC_NAMES,    // 5: no fsync of the directory
+    LEFT_OUT_SYNC_SNAPSHOT, // 6: snapshot files are named before they are durable
+    LEFT_OUT_SYNC_MANIFEST, // 10: what a manifest no longer needs goes before that manifest is durable
+    LEFT_OUT_SYNC_SEGMENT,  // segments are given to the log before they are durable
 };
 
 struct node_op {
@@ -36,6 +45,13 @@ struct node_op {
 // What was acknowledged when a note was made: turns of each worker, in the past's numbers.
 struct node_note {
     uint32_t turns[PAST_WORKERS];
+};
+
+struct node_disk { // what stands before the disk where calls are left out
+    struct disk_ops ops;
+    const struct disk_ops *real;
+    enum node_left_out left_out;
+    bool named[SIM_DISK_FDS_MAX]; // descriptors whose fsync is left out
 };
 
 struct node_save { // of one worker
@@ -49,6 +65,7 @@ struct node {
     struct node_knobs knobs;
     struct prng prng;
     struct sim_disk *disk;
+    struct node_disk before;
     struct past *past;
     struct keeper *k;
     struct log *log;
@@ -74,5 +91,7 @@ void node_step(struct node *n);
 bool node_dead(const struct node *n);
 // Everything is written and synced. False: it does not come to an end.
 bool node_settle(struct node *n);
+// Silence: after a few ms what was told to be durable is sealed, if there is room, and after more than a second the manifest knows it too.
+bool node_idle(struct node *n, uint32_t ms);
 bool node_stop(struct node *n);
 void node_free(struct node *n);

@@ -3,6 +3,8 @@
 //
 //   skerry-crash --states 200000 [--seed S]     runs from seed S on until so many disks were looked at
 //   skerry-crash --seed S --state N --verbose   one of them, told as it goes
+//   skerry-crash --rot --states 100000          damage at rest instead of crashes
+//   skerry-crash --planted                      faults in the log, its keeper and recovery: each must be noticed
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,7 +13,8 @@
 #include <unistd.h>
 
 #include "reactor/clock.h"
-#include "test/crash/sweep.h"
+#include "test/crash/planted.h"
+#include "test/crash/rot.h"
 
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
@@ -19,9 +22,11 @@ const char *__asan_default_options(void)
     return "abort_on_error=1"; // so that the seed is named
 }
 
+#define ROT_IMAGES 500 // of a seed
+
 static struct {
     uint64_t seed, states, state;
-    bool verbose;
+    bool verbose, rot, planted;
 } options = { .seed = 0, .states = 20000, .state = SWEEP_ALL };
 
 static const char *program;
@@ -45,7 +50,7 @@ static void report(uint64_t seed, const struct sweep_result *r)
         return;
     failures++;
     printf("FAIL seed %" PRIu64 ", state %" PRIu64 ": %s\n", seed, r->state, r->text);
-    printf("    replay: %s --seed %" PRIu64 " --state %" PRIu64 " --verbose\n", program, seed, r->state);
+    printf("    replay: %s%s --seed %" PRIu64 " --state %" PRIu64 " --verbose\n", program, options.rot ? " --rot" : "", seed, r->state);
 }
 
 static int run_sweep(void)
@@ -53,10 +58,16 @@ static int run_sweep(void)
     uint64_t states = 0, lives = 0, seeds = 0;
     uint64_t start = clock_now_ns();
     for (uint64_t seed = options.seed; states < options.states && failures < 20; seed++, seeds++) {
-        struct sweep_options o = { .seed = seed, .most = options.states - states, .only = options.state, .verbose = options.verbose };
+        uint64_t left = options.states - states;
+        struct sweep_options o = { .seed = seed, .most = left, .only = options.state, .verbose = options.verbose };
+        if (options.rot && left > ROT_IMAGES)
+            o.most = ROT_IMAGES;
         struct sweep_result r;
         current_seed = seed;
-        sweep_run(&o, &r);
+        if (options.rot)
+            rot_run(&o, &r);
+        else
+            sweep_run(&o, &r);
         report(seed, &r);
         states += r.states;
         lives += r.lives;
@@ -64,14 +75,25 @@ static int run_sweep(void)
             break;
     }
     uint64_t ms = (clock_now_ns() - start) / NS_PER_MS;
+    if (options.rot)
+        printf("%" PRIu64 " refused, %" PRIu64 " whole, %" PRIu64 " with an end that had no witness\n", rot_counts.refused,
+               rot_counts.harmless, rot_counts.unwitnessed);
     printf("%" PRIu64 " seeds, %" PRIu64 " lives, %" PRIu64 ".%03" PRIu64 " s\n", seeds, lives, ms / 1000, ms % 1000);
     printf("%" PRIu64 " passed, %d failed\n", states - (uint64_t)failures, failures);
     return failures > 0;
 }
 
+static int run_planted(void)
+{
+    uint64_t passed = 0;
+    planted_run(&passed, &failures);
+    printf("%" PRIu64 " passed, %d failed\n", passed, failures);
+    return failures > 0;
+}
+
 static int usage(void)
 {
-    fprintf(stderr, "usage: %s [--states N] [--seed S [--state N]] [--verbose]\n", program);
+    fprintf(stderr, "usage: %s [--planted | [--rot] [--states N] [--seed S [--state N]] [--verbose]]\n", program);
     return 2;
 }
 
@@ -81,6 +103,10 @@ static bool parse(int argc, char **argv)
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--verbose") == 0)
             options.verbose = true;
+        else if (strcmp(argv[i], "--rot") == 0)
+            options.rot = true;
+        else if (strcmp(argv[i], "--planted") == 0)
+            options.planted = true;
         else if (strcmp(argv[i], "--states") == 0)
             options.states = strtoull(value, NULL, 10), i++;
         else if (strcmp(argv[i], "--seed") == 0)
@@ -100,5 +126,5 @@ int main(int argc, char **argv)
         return usage();
     signal(SIGABRT, on_abort);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    return run_sweep();
+    return options.planted ? run_planted() : run_sweep();
 }

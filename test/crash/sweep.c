@@ -63,7 +63,8 @@ static void go_on(struct sweep *s, const struct life *before, struct sim_disk *d
     struct life l = { .past = past_clone(before->past) };
     memcpy(l.floor, found->sequences, sizeof l.floor);
     s->result->lives++;
-    if (live(s, &l, disk, prng_next(p), 5 + (uint32_t)prng_below(p, 60), depth + 1))
+    uint64_t seed = prng_next(p);
+    if (live(s, &l, disk, seed, 5 + (uint32_t)prng_below(p, 60), depth + 1))
         explore(s, &l, depth + 1, p);
     life_free(&l);
 }
@@ -141,8 +142,10 @@ static void at_event(struct sweep *s, const struct moment *m, const struct sim_e
     if (m->depth > 0) { // a few of them
         if (prng_below(p, 8) == 0)
             at_random(s, m, KINDS[prng_below(p, 7)], p);
-        else if (e->kind == EVENT_WRITE && prng_below(p, 4) == 0)
-            at_sector(s, m, e->write, (uint32_t)prng_below(p, e->len / SIM_SECTOR + 1), prng_below(p, 2) == 0, p);
+        else if (e->kind == EVENT_WRITE && prng_below(p, 4) == 0) {
+            uint32_t sectors = (uint32_t)prng_below(p, e->len / SIM_SECTOR + 1);
+            at_sector(s, m, e->write, sectors, prng_below(p, 2) == 0, p);
+        }
         return;
     }
     for (size_t i = 0; i < sizeof KINDS / sizeof KINDS[0]; i++)
@@ -206,7 +209,7 @@ static const char *run(struct sweep *s, struct life *l, struct node *n, struct s
         return s->knobs.errors > 0 ? NULL : "it does not start";
     for (uint32_t i = 0; i < steps && !node_dead(n); i++)
         node_step(n);
-    return end_of(n, s->options->clean ? 0 : prng_below(&n->prng, 10));
+    return end_of(n, prng_below(&n->prng, 10));
 }
 
 // False: it has failed already.
@@ -240,10 +243,12 @@ void sweep_run(const struct sweep_options *options, struct sweep_result *out)
     s.knobs.large = options->large ? 60 : s.knobs.large;
     s.knobs.log_fault = options->log_fault;
     s.knobs.recover_fault = options->recover_fault;
-    s.knobs.keeper_fault = options->keeper_fault;
+    s.knobs.left_out = options->left_out;
+    s.knobs.method = options->method != LOG_METHOD_AUTO ? options->method : s.knobs.method;
     struct sim_disk *disk = sim_disk_new(options->seed);
     out->lives++;
-    if (live(&s, &l, disk, prng_next(&p), 60 + (uint32_t)prng_below(&p, 300), 0))
+    uint64_t seed = prng_next(&p);
+    if (live(&s, &l, disk, seed, 60 + (uint32_t)prng_below(&p, 300), 0))
         explore(&s, &l, 0, &p);
     life_free(&l);
     sim_disk_free(disk);

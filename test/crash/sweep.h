@@ -13,8 +13,10 @@ struct sweep_options {
     uint64_t most;   // states
     uint64_t only;   // this state alone (with the lives that it leads to); SWEEP_ALL
     uint32_t errors; // permille; more than the seed draws
-    uint32_t log_fault, recover_fault, keeper_fault;
-    bool snapshots, large, clean; // have them whatever the seed draws
+    // Tests of the tests.
+    uint8_t log_fault, recover_fault, left_out;
+    enum log_method method; // AUTO: what the seed draws
+    bool snapshots, large;  // have them whatever the seed draws
     bool verbose;
 };
 

@@ -255,8 +255,17 @@ static void r5_what_cannot_be_opened_or_synced_is_refused(void)
     lay_keys(&l, 1, 0);
     lay_segment(&l);
     lay_keys(&l, 1, 0);
-    sim_disk_fail(l.disk, DISK_FAIL_SYNC, 1, false);
-    says(RECOVER_IO, "R5", "");
+    for (uint64_t nth = 1; nth <= 3; nth++) { // a manifest and two segments
+        sim_disk_fail(l.disk, DISK_FAIL_SYNC, nth, false);
+        says(RECOVER_IO, "R5", "");
+        text_has("synced");
+    }
+    sim_disk_fail(l.disk, DISK_FAIL_SYNC, 1, true);
+    options.salvage = true;
+    run();
+    options.salvage = false;
+    check_equal(got.report.verdict, RECOVER_ROT);
+    sim_disk_heal(l.disk);
     sim_disk_fail(l.disk, DISK_FAIL_NAMES, 1, false);
     says(RECOVER_IO, "R5", "");
     text_has("directory");

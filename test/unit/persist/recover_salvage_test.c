@@ -103,6 +103,7 @@ static void without_any_good_snapshot_and_log_it_is_refused(void)
     sim_disk_remove(l.disk, log_name(2));
     says(RECOVER_SNAPSHOT, "R3", "<c> <d>");
     text_has("no snapshot is valid");
+    check(got.report.file[0] != '\0');
     end();
 }
 
