@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -125,6 +126,46 @@ static int connect_to(const union address *a, socklen_t len)
     if (connect(fd, &a->any, len) != 0)
         return close_and(fd, -errno);
     return fd;
+}
+
+int net_split(const char *text, char *host, size_t size, uint16_t *port)
+{
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL || colon[1] < '0' || colon[1] > '9')
+        return -EINVAL;
+    char *end;
+    unsigned long number = strtoul(colon + 1, &end, 10);
+    bool bracketed = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
+    const char *from = text + bracketed;
+    size_t len = (size_t)(colon - from) - bracketed;
+    if (*end != '\0' || number == 0 || number > UINT16_MAX || len == 0 || len >= size || (!bracketed && memchr(from, ':', len) != NULL))
+        return -EINVAL;
+    memcpy(host, from, len);
+    host[len] = '\0';
+    *port = (uint16_t)number;
+    return 0;
+}
+
+int net_address(struct sockaddr_storage *out, uint32_t *len, const char *text)
+{
+    char host[NET_NAME_MAX];
+    uint16_t port;
+    union address a;
+    socklen_t size;
+    int err = net_split(text, host, sizeof host, &port);
+    if (err == 0)
+        err = address_parse(&a, &size, host, port);
+    if (err < 0)
+        return err;
+    memcpy(out, &a, size);
+    *len = size;
+    return 0;
+}
+
+int net_open_socket(int family)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
 }
 
 int net_connect_tcp(const char *host, uint16_t port)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "base/assert.h"
 
@@ -18,6 +19,12 @@ int net_listen_unix(const char *path, unsigned mode, int backlog) warn_unused;
 // Blocking connects, for tools and tests; the descriptor is blocking.
 int net_connect_tcp(const char *host, uint16_t port) warn_unused;
 int net_connect_unix(const char *path) warn_unused;
+
+// "127.0.0.1:7630" or "[::1]:7630" as host (`size` bytes) and port. -EINVAL.
+int net_split(const char *text, char *host, size_t size, uint16_t *port) warn_unused;
+// The same as a socket address, for OP_CONNECT on a socket of its family (net_open_socket: non-blocking).
+int net_address(struct sockaddr_storage *out, uint32_t *len, const char *text) warn_unused;
+int net_open_socket(int family) warn_unused;
 
 // The local port, 0 when it has none.
 uint16_t net_port(int fd);

@@ -34,11 +34,17 @@ struct export_block {
     uint8_t bytes[];
 };
 
+// Version 1 has no word for a change of a part of a string: it is told the whole value, as it is now.
+struct export_values {
+    // Of a string of database 0; false: it is none any more. The bytes stay until the next call.
+    bool (*get)(struct export_values *v, uint32_t shard, struct slice key, struct slice *value, int64_t *deadline_ms);
+};
+
 // The frames of a worker's turn: the sub-batches in `turn` (persist/format.h), one frame a record. With `effects` also those that version 1
 // has no words for: other databases than 0 (their argv begins with SELECT and the number) and named effects. *out NULL: nothing to be said.
 // -ENOMEM; -EBADMSG: not sub-batches.
-int export_encode(struct export_block **out, const struct crc32_tables *t, struct slice turn, uint64_t timestamp_ms,
-                  bool effects) warn_unused;
+int export_encode(struct export_block **out, const struct crc32_tables *t, struct slice turn, uint64_t timestamp_ms, bool effects,
+                  struct export_values *values) warn_unused;
 struct export_block *export_block_free(struct export_block *b);
 
 // ---- the queue

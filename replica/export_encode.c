@@ -90,6 +90,7 @@ struct encoder {
     uint64_t len;
     uint32_t frames;
     bool effects;
+    struct export_values *values;
     uint8_t *to; // NULL: counting
 };
 
@@ -113,8 +114,20 @@ static int add_effect(struct encoder *e, uint32_t shard, const struct record *r)
     return 0;
 }
 
+static bool is_range(const struct record *r)
+{
+    struct slice argv[4];
+    return r->op == RECORD_EFFECT && r->db == 0 && effect_args(r->value, argv, 4) == 3 && slice_equal(argv[0], slice_cstr("SETRANGE"));
+}
+
 static int add(struct encoder *e, uint32_t shard, const struct record *r)
 {
+    struct record whole = { .op = RECORD_SET, .key = r->key };
+    if (e->values != NULL && is_range(r)) {
+        if (!e->values->get(e->values, shard, r->key, &whole.value, &whole.deadline_ms))
+            return 0; // what became of it is told by another record
+        r = &whole;
+    }
     if (!is_plain(r))
         return e->effects ? add_effect(e, shard, r) : 0;
     struct fcw2_record record = {
@@ -146,9 +159,10 @@ static int walk(struct encoder *e, struct slice turn)
     return result < 0 ? result : 0;
 }
 
-int export_encode(struct export_block **out, const struct crc32_tables *t, struct slice turn, uint64_t timestamp_ms, bool effects)
+int export_encode(struct export_block **out, const struct crc32_tables *t, struct slice turn, uint64_t timestamp_ms, bool effects,
+                  struct export_values *values)
 {
-    struct encoder e = { .tables = t, .timestamp_ms = timestamp_ms, .effects = effects };
+    struct encoder e = { .tables = t, .timestamp_ms = timestamp_ms, .effects = effects, .values = values };
     buf_init(&e.argv, BUF_NO_LIMIT);
     *out = NULL;
     int result = walk(&e, turn);

@@ -203,6 +203,21 @@ static int open_admin(struct listeners *l, const struct options *o, char *error)
     return rc;
 }
 
+static int open_export(struct listeners *l, const struct options *o, char *error)
+{
+    char host[NET_NAME_MAX], name[NET_NAME_MAX + 32];
+    uint16_t port;
+    int rc = net_split(o->wal_export_addr, host, sizeof host, &port);
+    if (rc == 0)
+        rc = net_listen_tcp(host, port, (int)o->tcp_backlog, false);
+    if (rc < 0)
+        return fail(error, rc, "wal-export-addr: cannot listen on %s: %s", o->wal_export_addr, strerror(-rc));
+    l->export = rc;
+    snprintf(name, sizeof name, "live export at %.100s", o->wal_export_addr);
+    add_name(l, name);
+    return 0;
+}
+
 static unsigned default_mode(void)
 {
     mode_t mask = umask(0);
@@ -267,13 +282,15 @@ static int open_all(struct listeners *l, const struct options *o, uint32_t shard
 
 int listeners_open(struct listeners *l, const struct options *o, uint32_t workers, uint32_t shards, char error[LISTENERS_ERROR_MAX])
 {
-    *l = (struct listeners){ .workers = workers };
+    *l = (struct listeners){ .workers = workers, .export = -1 };
     l->sockets = calloc((size_t)workers * LISTENERS_MAX, sizeof *l->sockets);
     if (l->sockets == NULL)
         return fail(error, -ENOMEM, "out of memory");
     int rc = open_all(l, o, shards, error);
     if (rc == 0 && o->admin_port != 0)
         rc = open_admin(l, o, error);
+    if (rc == 0 && o->wal_export_mode == WAL_EXPORT_LISTEN)
+        rc = open_export(l, o, error);
     if (rc < 0)
         listeners_close(l);
     return rc;
@@ -293,6 +310,9 @@ void listeners_close(struct listeners *l)
         if (l->admin[i] >= 0)
             close(l->admin[i]);
     l->admin_count = 0;
+    if (l->sockets != NULL && l->export >= 0)
+        close(l->export);
+    l->export = -1;
     free(l->direct);
     l->direct = NULL;
     free(l->sockets);

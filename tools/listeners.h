@@ -4,6 +4,7 @@
 //   TCP            a socket for each worker and address (SO_REUSEPORT: the kernel spreads the connections)
 //   direct ports   a socket for each shard and address, of the worker that owns the shard
 //   admin port     a socket for each of its addresses, of worker 0
+//   live export    a socket, of worker 0
 //   unix socket    one socket, a descriptor of it for each worker
 //   handed over    by a service manager: instead of all the others, a descriptor for each worker
 #pragma once
@@ -36,6 +37,7 @@ struct listeners {
     uint32_t direct_count;
     int admin[LISTENERS_ADMIN_MAX]; // of worker 0
     uint32_t admin_count;
+    int export;      // of worker 0, -1: none
     char *unix_path; // to be removed at the end; NULL = none
     char names[512]; // for the log
 };

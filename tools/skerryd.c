@@ -165,6 +165,11 @@ static void core_listen(struct core *c)
         assert(rc == 0);
         c->program->listeners.admin[i] = -1;
     }
+    if (c->id == 0 && c->program->listeners.export >= 0) {
+        int rc = worker_listen(c->worker, c->program->listeners.export, LISTENER_EXPORT);
+        assert(rc == 0);
+        c->program->listeners.export = -1;
+    }
 }
 
 static void core_run(void *argument)
@@ -340,7 +345,7 @@ static bool open_listeners(struct program *p)
         return false;
     }
     for (uint32_t w = 0; w < p->cores.workers; w++) {
-        if (worker_reserve_listeners(p->server.workers[w], p->listeners.direct_count + p->listeners.admin_count) < 0) {
+        if (worker_reserve_listeners(p->server.workers[w], p->listeners.direct_count + p->listeners.admin_count + 1) < 0) {
             complain("out of memory");
             return false;
         }

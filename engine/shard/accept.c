@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "engine/shard/conn.h"
+#include "engine/shard/export.h"
 #include "engine/shard/metrics.h"
 #include "reactor/clock.h"
 #include "reactor/log.h"
@@ -33,6 +34,10 @@ static void welcome_admin(struct worker *w, int fd)
 static void welcome(struct listener *l, int fd)
 {
     struct worker *w = l->worker;
+    if (unlikely((l->flags & LISTENER_EXPORT) != 0)) {
+        exporter_welcome(w->exporter, fd);
+        return;
+    }
     if (unlikely((l->flags & LISTENER_ADMIN) != 0)) {
         welcome_admin(w, fd);
         return;

@@ -38,7 +38,17 @@ enum conn_state {
 };
 
 // Owners of ops, for the switch in worker_turn.
-enum op_owner { OWNER_LISTENER, OWNER_LISTENER_CANCEL, OWNER_CONN_RECV, OWNER_CONN_SEND, OWNER_CONN_CANCEL, OWNER_LOG };
+enum op_owner {
+    OWNER_LISTENER,
+    OWNER_LISTENER_CANCEL,
+    OWNER_CONN_RECV,
+    OWNER_CONN_SEND,
+    OWNER_CONN_CANCEL,
+    OWNER_LOG,
+    OWNER_EXPORT_RECV,
+    OWNER_EXPORT_SEND,
+    OWNER_EXPORT_CANCEL
+};
 
 enum pending_kind {
     PENDING_REPLY,   // of a request of the connection

@@ -59,7 +59,7 @@ static void answer(struct worker *w, struct waiter *a)
     buf_init(&out, BUF_NO_LIMIT);
     struct reply reply = { .out = &out, .protocol = a->protocol };
     reply_array(&reply, 2);
-    reply_integer(&reply, a->left == 0 && w->effects.on);
+    reply_integer(&reply, a->left == 0 && effects_logged(&w->effects));
     reply_integer(&reply, 0);
     if (out.failed && due->conn != NULL)
         conn_close(due->conn);
@@ -182,7 +182,7 @@ void cmd_waitaof(struct call *c)
     int64_t local, replicas, timeout;
     if (!parse(c, &local, &replicas, &timeout))
         return;
-    if (local > 0 && !w->effects.on) {
+    if (local > 0 && !effects_logged(&w->effects)) {
         reply_error(c->reply, "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
         return;
     }
@@ -194,7 +194,7 @@ void cmd_waitaof(struct call *c)
     }
     if (in_multi || (local == 0 && replicas == 0)) {
         reply_array(c->reply, 2);
-        reply_integer(c->reply, w->effects.on && gate_all_durable(w));
+        reply_integer(c->reply, effects_logged(&w->effects) && gate_all_durable(w));
         reply_integer(c->reply, 0);
         return;
     }

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "engine/shard/export.h"
 #include "engine/shard/gate.h"
 #include "engine/shard/worker.h"
 #include "proto/number.h"
@@ -175,7 +176,7 @@ static bool batch_ready(struct worker *w)
     struct effects *e = &w->effects;
     if (e->batch != NULL)
         return true;
-    if (e->spare == NULL)
+    if (e->spare == NULL && e->port != NULL)
         e->spare = log_port_recycle(e->port);
     struct log_batch *b = e->spare;
     if (b != NULL)
@@ -482,6 +483,13 @@ void effects_settle_released(struct worker *w, const struct ticket *t, uint64_t 
     effects_mark(w, txn, parts);
 }
 
+static void take_back(struct effects *e)
+{
+    e->batch->next = e->spare;
+    e->spare = e->batch;
+    e->batch = NULL;
+}
+
 static void send_batch(struct worker *w)
 {
     struct effects *e = &w->effects;
@@ -489,16 +497,22 @@ static void send_batch(struct worker *w)
     if (b == NULL)
         return;
     sub_close(e);
+    if (export_is_wanted(&w->server->export))
+        export_turn_records(w, buf_view(&b->data));
     b->position = ++e->position;
+    if (e->port == NULL) {
+        e->failed = false; // the export has lost a change, and counts it
+        take_back(e);
+        return;
+    }
     b->built_ns = w->reactor->now_ns;
     b->crc = crc32c(0, b->data.data, b->data.len);
     b->sync = gate_take_sync(w);
-    e->batch = NULL;
     if (unlikely(w->gate.state == LOG_POISONED || e->failed)) {
-        b->next = e->spare; // nobody takes it any more
-        e->spare = b;
+        take_back(e); // nobody takes it any more
         return;
     }
+    e->batch = NULL;
     e->sent_bytes += b->data.len;
     e->bytes += b->data.len;
     e->batches++;

@@ -28,7 +28,7 @@ struct worker;
 struct dirty;
 
 struct effects {
-    bool on;          // appendonly
+    bool on;          // changes are gathered: for the log, for the live export (export.h), or for both
     bool failed;      // a change is missing
     bool open;        // a share that holds everything is at work: the batch waits for it
     uint64_t changes; // told so far
@@ -39,7 +39,7 @@ struct effects {
     uint32_t free_count;
     struct list *shards; // [own shards]: their dirty keys
     // The batch being built.
-    struct log_port *port;
+    struct log_port *port;   // NULL: no log
     struct log_batch *batch; // NULL: nothing in it yet
     struct log_batch *spare; // came back
     uint64_t position;       // of the last batch that was sent
@@ -55,7 +55,7 @@ struct effects {
 int effects_init(struct worker *w) warn_unused;
 void effects_deinit(struct worker *w);
 
-// From now on everything is logged; `port` outlives it. Sequences go on behind what was applied. False: no more.
+// From now on everything is gathered; `port`, where there is a log, outlives it. Sequences go on behind what was applied. False: no more.
 void effects_start(struct worker *w, struct log_port *port);
 void effects_stop(struct worker *w);
 
@@ -74,6 +74,11 @@ void effects_mark(struct worker *w, uint64_t txn, uint32_t parts);
 void effects_settle_all(struct worker *w);
 // The end of a turn: settles, and sends the batch.
 void effects_flush(struct worker *w);
+
+static inline bool effects_logged(const struct effects *e)
+{
+    return e->on && e->port != NULL;
+}
 
 // The position that a change of this turn will have.
 static inline uint64_t effects_building(const struct effects *e)

@@ -92,7 +92,7 @@ void gate_refresh(struct worker *w)
     if (level == GATE_ALWAYS && g->level != GATE_ALWAYS)
         gate_changed_all(w); // what changed so far is not in the table
     g->level = level;
-    w->gated = w->effects.on || g->loading || is_poisoned(w);
+    w->gated = effects_logged(&w->effects) || g->loading || is_poisoned(w);
 }
 
 // ---- keys whose last change is not durable
@@ -136,7 +136,7 @@ void gate_changed_all(struct worker *w)
 void gate_changed(struct worker *w, uint64_t hash)
 {
     struct gate *g = &w->gate;
-    if (g->level != GATE_ALWAYS)
+    if (g->level != GATE_ALWAYS || w->effects.port == NULL)
         return;
     struct undurable *u = find(g, hash);
     if (u != NULL) {
@@ -348,13 +348,13 @@ void gate_conn(struct conn *c, uint64_t position)
 
 void gate_read(struct worker *w, struct conn *c, uint64_t hash)
 {
-    if (w->effects.on && level_of(w, c) == GATE_ALWAYS && !all_durable(w))
+    if (effects_logged(&w->effects) && level_of(w, c) == GATE_ALWAYS && !all_durable(w))
         wait_for(w, c, read_need(w, w->gate.level == GATE_ALWAYS ? key_position(w, hash) : newest(w)));
 }
 
 void gate_read_all(struct worker *w, struct conn *c)
 {
-    if (w->effects.on && level_of(w, c) == GATE_ALWAYS && !all_durable(w))
+    if (effects_logged(&w->effects) && level_of(w, c) == GATE_ALWAYS && !all_durable(w))
         wait_for(w, c, read_need(w, newest(w)));
 }
 
@@ -396,7 +396,7 @@ void gate_run(struct worker *w, struct call *call, bool granted)
     }
     uint64_t changes = e->changes;
     run_call_now(w, call, granted);
-    if (!e->on)
+    if (!effects_logged(e))
         return;
     struct conn *c = call->client != NULL ? conn_of_client(call->client) : NULL;
     enum gate_level level = level_of(w, c);
@@ -695,7 +695,7 @@ void gate_turn(struct worker *w)
     uint64_t durable = atomic_load_explicit(&port->durable, memory_order_acquire);
     uint64_t written = atomic_load_explicit(&port->written, memory_order_acquire);
     check_behind(w);
-    if (unlikely(w->effects.failed) && w->effects.on && state != LOG_POISONED)
+    if (unlikely(w->effects.failed) && effects_logged(&w->effects) && state != LOG_POISONED)
         state = LOG_POISONED;
     bool changed = state != g->state;
     if (likely(!changed && durable == g->durable && written == g->written))

@@ -228,6 +228,12 @@ static void shard_lines(struct info *i)
     }
 }
 
+static const char *export_mode(const struct info *i)
+{
+    static const char *const NAMES[] = { "off", "connect", "listen" };
+    return NAMES[i->server->options.wal_export_mode];
+}
+
 #define INFO_SECTION(id, title, when)                                                                                                      \
     static void section_##id(struct info *i)                                                                                               \
     {

@@ -105,6 +105,8 @@ static void start(struct worker *w)
         w->effects.sequences[shard / w->server->worker_count] = sequences[shard];
     if (g->on)
         effects_start(w, &g->ports[w->id]);
+    else if (w->options.wal_export_mode != WAL_EXPORT_OFF)
+        effects_start(w, NULL);
     w->loading.logs = true;
     gate_refresh(w);
     atomic_fetch_add_explicit(&g->serving, 1, memory_order_acq_rel);

@@ -19,6 +19,7 @@ static const char *const MAXMEMORY_POLICIES[] = {
     "noeviction",     "allkeys-lru",     "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
     "allkeys-s3fifo", "volatile-s3fifo", NULL
 };
+static const char *const WAL_EXPORT_NAMES[] = { "off", "connect", "listen", NULL };
 static const char *const HUGEPAGES_NAMES[] = { "auto", "reserved", "no", NULL };
 static const char *const INDEX_HASH_NAMES[] = { "keyed", "public", NULL };
 static const char *const ROUTE_MODE_NAMES[] = { "full-key", "session-prefix", NULL };
@@ -512,6 +513,8 @@ int options_check(const struct options *o, char error[OPTIONS_ERROR_MAX])
         return refuse(error, "shards must be a power of two");
     if (o->shards != 0 && o->shards < o->workers)
         return refuse(error, "shards must not be fewer than workers");
+    if (o->wal_export_mode == WAL_EXPORT_LISTEN && o->wal_export_token[0] == '\0')
+        return refuse(error, "wal-export-mode listen needs wal-export-token");
     if (options_exposed(o))
         return refuse(error, OPTIONS_EXPOSED);
     if (o->direct_ports && options_direct_base(o) == 0)

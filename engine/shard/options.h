@@ -24,6 +24,7 @@ enum output_class { OUTPUT_NORMAL, OUTPUT_REPLICA, OUTPUT_PUBSUB, OUTPUT_CLASSES
 
 // Values of the options that are a choice of words, in the order of options.c's lists. maxmemory-policy is enum store_policy,
 // io is enum reactor_backend, route-mode is enum route_mode.
+enum option_wal_export { WAL_EXPORT_OFF, WAL_EXPORT_CONNECT, WAL_EXPORT_LISTEN };
 enum option_auto { OPTION_AUTO, OPTION_YES, OPTION_NO };
 enum option_hugepages { HUGEPAGES_AUTO, HUGEPAGES_RESERVED, HUGEPAGES_NO };
 enum option_index_hash { INDEX_HASH_KEYED, INDEX_HASH_PUBLIC };
@@ -59,6 +60,7 @@ enum option_group {
     OPTION_GROUP_CORES,
     OPTION_GROUP_FILES,
     OPTION_GROUP_DURABLE,
+    OPTION_GROUP_EXPORT,
     OPTION_GROUP_OPERATOR,
     OPTION_GROUPS
 };

@@ -9,7 +9,7 @@ static const char *const GROUPS[OPTION_GROUPS] = {
     [OPTION_GROUP_NETWORK] = "Network",         [OPTION_GROUP_CLIENTS] = "Clients",
     [OPTION_GROUP_MEMORY] = "Memory",           [OPTION_GROUP_CORES] = "Cores and the kernel",
     [OPTION_GROUP_FILES] = "Files and the log", [OPTION_GROUP_DURABLE] = "What survives",
-    [OPTION_GROUP_OPERATOR] = "Looking inside",
+    [OPTION_GROUP_EXPORT] = "Live export",      [OPTION_GROUP_OPERATOR] = "Looking inside",
 };
 
 static void append_bytes(struct buf *out, const struct option *option)

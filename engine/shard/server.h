@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "engine/shard/command_log.h"
+#include "engine/shard/export.h"
 #include "engine/shard/latency.h"
 #include "engine/shard/logging.h"
 #include "engine/shard/mesh.h"
@@ -66,6 +67,7 @@ struct server {
     _Atomic uint32_t monitors_of[MESH_WORKERS_MAX]; // of each worker
     _Atomic uint64_t nap_until_ns;                  // DEBUG SLEEP
     struct logging logging;
+    struct export_port export;
     _Atomic uint32_t logs_behind;  // workers whose changes the log does not take as fast as they come
     _Atomic bool no_active_expire; // DEBUG SET-ACTIVE-EXPIRE 0
 };

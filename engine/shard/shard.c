@@ -13,6 +13,7 @@
 #include "engine/shard/ahead.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/durability.h"
+#include "engine/shard/export.h"
 #include "engine/shard/fanout.h"
 #include "engine/shard/forward.h"
 #include "engine/shard/metrics.h"
@@ -43,6 +44,11 @@ static void on_completion(struct worker *w, const struct completion *done)
         conn_on_send(container_of(op, struct conn, send), done);
         break;
     case OWNER_CONN_CANCEL:
+        break;
+    case OWNER_EXPORT_RECV:
+    case OWNER_EXPORT_SEND:
+    case OWNER_EXPORT_CANCEL:
+        exporter_on_completion(w->exporter, done);
         break;
     case OWNER_LOG:
         log_on_completion(logging_log(&w->server->logging), done);
@@ -230,7 +236,8 @@ static bool drained(struct worker *w)
         if (now || !has_due(c))
             conn_close(c);
     }
-    return list_empty(&w->closing) && listeners_idle(w) && txn_idle(w) &&
+    bool exported = w->exporter == NULL || exporter_drained(w->exporter, now);
+    return exported && list_empty(&w->closing) && listeners_idle(w) && txn_idle(w) &&
            atomic_load_explicit(&w->server->connected, memory_order_relaxed) == 0;
 }
 
@@ -277,6 +284,10 @@ static uint64_t may_wait_ns(struct worker *w)
     if (w->draining || !list_empty(&w->closing))
         ms = ms < 5 ? ms : 5;
     uint64_t ns = ms <= 0 ? 0 : (uint64_t)ms * NS_PER_MS;
+    if (unlikely(w->exporter != NULL)) {
+        uint64_t export_ns = exporter_wait_ns(w->exporter);
+        ns = export_ns < ns ? export_ns : ns;
+    }
     if (unlikely(w->gated) && logging_hosts(w) && logging_log(&w->server->logging) != NULL) {
         uint64_t log_ns = log_next_ns(logging_log(&w->server->logging));
         ns = log_ns < ns ? log_ns : ns;
@@ -294,7 +305,11 @@ static void end_turn(struct worker *w)
         if (logging_hosts(w))
             logging_step(w);
         gate_turn(w);
+    } else if (unlikely(w->effects.on)) {
+        effects_flush(w);
     }
+    if (unlikely(w->exporter != NULL))
+        exporter_turn(w->exporter);
     while ((node = list_first(&w->dirty)) != NULL)
         conn_flush(container_of(node, struct conn, dirty));
     txn_number(w);

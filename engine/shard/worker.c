@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/shard/conn.h"
+#include "engine/shard/export.h"
 #include "engine/shard/native.h"
 #include "engine/shard/session.h"
 #include "engine/shard/stopwatch.h"
@@ -35,6 +36,8 @@ static int open_store(struct worker *w, uint64_t seed, const struct hash_secret 
 static bool has_mail(void *context)
 {
     struct worker *w = context;
+    if (unlikely(w->exporter != NULL) && export_has_mail(&w->server->export))
+        return true;
     if (likely(!w->gated))
         return mesh_has_mail(&w->mesh);
     struct log *log = logging_hosts(w) ? logging_log(&w->server->logging) : NULL;
@@ -71,6 +74,8 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
         result = effects_init(w);
     if (result == 0)
         result = gate_init(w);
+    if (result == 0 && id == 0 && w->options.wal_export_mode != WAL_EXPORT_OFF)
+        result = exporter_new(&w->exporter, w);
     if (result == 0)
         result = mesh_init(&w->mesh, server->rings, id, server->worker_count);
     list_init(&w->monitors);
@@ -98,6 +103,8 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
     native_commands_init(w->native_commands);
     if (server->logging.keeper != NULL)
         loading_begin(w);
+    else if (w->options.wal_export_mode != WAL_EXPORT_OFF)
+        effects_start(w, NULL);
     reactor->pending = has_mail;
     reactor->pending_context = w;
     *out = w;
@@ -134,6 +141,7 @@ struct worker *worker_free(struct worker *w)
         for (int i = 0; i < LOG_KINDS; i++)
             command_log_reset(&w->server->logs[i]);
     watches_deinit(&w->watches);
+    exporter_free(w->exporter);
     effects_deinit(w);
     gate_deinit(w);
     mesh_deinit(&w->mesh);

@@ -89,9 +89,10 @@ struct shard_stats {
 
 enum listener_flag {
     LISTENER_UNIX = 1,
-    LISTENER_SHARED = 2, // other workers accept from the same socket
-    LISTENER_DIRECT = 4, // of one shard
-    LISTENER_ADMIN = 8,  // of the admin port (metrics.h)
+    LISTENER_SHARED = 2,  // other workers accept from the same socket
+    LISTENER_DIRECT = 4,  // of one shard
+    LISTENER_ADMIN = 8,   // of the admin port (metrics.h)
+    LISTENER_EXPORT = 16, // of the live export (export.h)
 };
 
 struct listener {
@@ -205,6 +206,7 @@ struct worker {
     struct watches watches;
     struct effects effects;
     struct gate gate;
+    struct exporter *exporter; // of worker 0, where there is a live export
     struct loading loading;
     struct list waiters; // WAITAOF (durability_commands.c)
     uint64_t watcher;    // for whom the WATCH runs that is running

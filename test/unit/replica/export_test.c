@@ -49,7 +49,7 @@ static void turn_set(uint16_t db, const char *key, const char *value, int64_t de
 static struct export_block *turn_end(bool effects)
 {
     struct export_block *b;
-    check_equal(export_encode(&b, &tables, buf_view(&turn), 42, effects), 0);
+    check_equal(export_encode(&b, &tables, buf_view(&turn), 42, effects, NULL), 0);
     turn.len = 0;
     return b;
 }
@@ -143,7 +143,7 @@ static void what_version_1_cannot_say_is_for_those_who_asked(void)
     turn_set(0, "k", "v", -1);
     struct buf again = turn;
     struct export_block *b;
-    check_equal(export_encode(&b, &tables, buf_view(&again), 42, false), 0);
+    check_equal(export_encode(&b, &tables, buf_view(&again), 42, false, NULL), 0);
     check_equal(b->frames, 1);
     export_block_free(b);
     b = turn_end(true);
@@ -159,13 +159,38 @@ static void what_version_1_cannot_say_is_for_those_who_asked(void)
     export_block_free(b);
 }
 
+static bool value_now(struct export_values *v, uint32_t shard, struct slice key, struct slice *value, int64_t *deadline_ms)
+{
+    *value = slice_cstr("the whole of it");
+    *deadline_ms = 77;
+    return shard == 3 && key.data[0] == 'b';
+}
+
+static void a_change_of_a_part_is_told_as_the_whole(void)
+{
+    static const uint8_t RANGE[] = { 3, 0, 0, 0, 8, 0, 0, 0, 'S', 'E', 'T', 'R', 'A', 'N', 'G', 'E', 1, 0, 0, 0, '4', 1, 0, 0, 0, 'x' };
+    struct export_values values = { .get = value_now };
+    for (int effects = 0; effects < 2; effects++) {
+        struct export_block *b;
+        turn_begin(3, 7);
+        for (const char *key = "bg"; *key != '\0'; key++) // of the second one nothing is left
+            turn_add(
+                (struct record){ .op = RECORD_EFFECT, .deadline_ms = -1, .key = slice_of(key, 1), .value = slice_of(RANGE, sizeof RANGE) });
+        check_equal(export_encode(&b, &tables, buf_view(&turn), 42, effects == 1, &values), 0);
+        turn.len = 0;
+        check(b->frames == 1 && b->bytes[4] == 0 && b->bytes[9] == FCW2_SET && load_u64(b->bytes + 9 + 17) == 77);
+        check(memcmp(b->bytes + 9 + 25, "bthe whole of it", 16) == 0);
+        export_block_free(b);
+    }
+}
+
 static void a_turn_without_words_for_anybody_is_no_block(void)
 {
     turn_begin(0, 1);
     turn_set(1, "k", "v", -1);
     check(turn_end(false) == NULL);
     struct export_block *b;
-    check_equal(export_encode(&b, &tables, slice_of("garbage garbage garbage", 20), 1, true), -EBADMSG);
+    check_equal(export_encode(&b, &tables, slice_of("garbage garbage garbage", 20), 1, true, NULL), -EBADMSG);
     check(b == NULL);
 }
 
@@ -416,6 +441,7 @@ int main(int argc, char **argv)
     static const struct test tests[] = {
         TEST(strings_become_the_frames_of_version_1),
         TEST(what_version_1_cannot_say_is_for_those_who_asked),
+        TEST(a_change_of_a_part_is_told_as_the_whole),
         TEST(a_turn_without_words_for_anybody_is_no_block),
         TEST(everybody_sees_every_frame_in_order_whatever_the_socket_takes),
         TEST(whoever_joins_sees_what_comes_after),
