@@ -595,7 +595,8 @@ static void advance(struct conn *c, struct buf *out)
             native_frame(out, slice_of(p->bytes, p->len), (uint8_t)(p->frame - 1));
         else if (!p->silent)
             buf_append(out, p->bytes, p->len);
-        buf_append(out, c->stash.data + stash_used, p->after);
+        if (p->after > 0)
+            buf_append(out, c->stash.data + stash_used, p->after);
         stash_used += p->after;
         c->pending = p->next;
         c->pending_count--;
