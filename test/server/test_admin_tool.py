@@ -4,11 +4,15 @@
 import json
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
+import threading
+import time
+import zlib
 
 import harness
-from harness import Skip, check, check_equal, test, wait_until
+from harness import Failure, Skip, check, check_equal, test, wait_until
 
 
 class Folder:
@@ -218,3 +222,220 @@ def a_backup_of_a_backup_is_the_same(config):
         for name in ("copy", "again", "saved"):
             check_equal(len(f.entries(name)), len(want), name)
             check_equal(f.check_json(name)[0], 0, name)
+
+
+# ---- directories of real servers
+
+
+class Home:
+    """A server's folder that outlives it; the data directory is in it."""
+
+    def __init__(self, config, folder, *args):
+        self.config, self.folder, self.args = config, folder, args
+        self.data = os.path.join(folder, "skerry-data")
+
+    def start(self):
+        server = harness.Server(self.config, "--log-segment-size", "256kb", *self.args, "--dir", self.folder, wait=False)
+
+        def served():
+            if not server.alive():
+                raise Failure(f"the server ended with {server.process.poll()}: {server.log()[-300:].strip()!r}")
+            try:
+                with server.client() as c:
+                    return not isinstance(c.call("GET", "k"), harness.Error)
+            except (OSError, harness.Closed):
+                return False
+
+        try:
+            wait_until(served, 20, "serving")
+        except BaseException:
+            server.stop(failed=True)
+            raise
+        return server
+
+    def contents(self):
+        """Of all keys of database 0, by a server that is started for it."""
+        server = self.start()
+        try:
+            with server.client() as c:
+                keys = sorted(c.must("KEYS", "*"))
+                return dict(zip(keys, c.pipeline([("GET", k) for k in keys])))
+        finally:
+            server.stop()
+
+
+LOGGED = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+def home_of(config, f, name, *args):
+    os.mkdir(f.at(name))
+    return Home(config, f.at(name), *args)
+
+
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=60)
+def a_server_takes_over_what_was_imported(config):
+    with Folder(config) as f, Other("redis-server", f.path) as c:
+        want = fill(c)
+        c.must("SAVE")
+        home = home_of(config, f, "home", *LOGGED)
+        f.good("import-rdb", "dump.rdb", home.data, "--shards", config.shards)
+        server = home.start()
+        with server.client() as s:
+            for (db, key), (value, deadline) in want.items():
+                s.must("SELECT", db)
+                check_equal(s.call("GET", key.encode("latin-1")), value.encode("latin-1"), repr(key))
+                check_equal(s.call("PEXPIRETIME", key.encode("latin-1")), deadline or -1, repr(key))
+            s.must("SELECT", 0)
+            check_equal(s.must("DBSIZE"), sum(db == 0 for db, _ in want))
+            s.must("SET", "k", "more")
+        server.stop()
+        check_equal(home.contents()[b"k"], b"more")
+
+
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=60)
+def a_directory_is_good_after_a_stop_and_after_kill_9(config):
+    with Folder(config) as f:
+        home = home_of(config, f, "home", *LOGGED)
+        for i, number in enumerate((15, 9)):
+            server = home.start()
+            with server.client() as c:
+                c.pipeline([("SET", f"k{n}", i) for n in range(300)] + [("SET", "big", b"x" * 600000)])
+                c.must("SETRANGE", "big", 7, "mid")
+            status, said = f.run("check", home.data)
+            check(status == 2 and "is in use" in said, said)
+            server.signal(number)
+            server.wait_end()
+            server.stop()
+            status, report = f.check_json(home.data)
+            check(status == 0 and report["good"] and report["verdict"] in ("clean", "cut"), f"{report}")
+            records = f.dump(home.data)
+            check(any(r.get("key") == "k7" and r["value"] == str(i) for r in records if "op" in r), "the dump lacks a record")
+            check(any(r.get("argv", [])[:2] == ["SETRANGE", "7"] for r in records if "op" in r), "the dump lacks the effect")
+
+
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
+def a_backup_of_a_server_at_work_holds_all_that_was_acknowledged_before_it(config):
+    with Folder(config) as f:
+        home = home_of(config, f, "home", *LOGGED)
+        server = home.start()
+        done, progress, stop = [0], [0], []
+
+        def write():
+            with server.client() as c:
+                while not stop:
+                    n = progress[0] + 1
+                    c.pipeline([("MULTI",), ("SET", f"a{n % 50}", n), ("SET", f"b{n % 50}", n), ("EXEC",)])
+                    progress[0] = n
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        try:
+            for i in range(6):
+                wait_until(lambda: progress[0] > done[0] + 300, 20, "writes")
+                if i % 2:
+                    with server.client() as c:
+                        c.call("BGSAVE")
+                before = progress[0]
+                said = f.good("backup", home.data, f"copy{i}")
+                after = progress[0] + 1
+                check("verified" in said, said)
+                done[0] = progress[0]
+                again = home_of(config, f, f"again{i}", *LOGGED)
+                f.good("restore", f"copy{i}", again.data)
+                got = again.contents()
+                top = max(int(v) for v in got.values())
+                check(before <= top <= after + 1, f"{before} were acknowledged when it began, {top} are in it, {after} when it ended")
+                for n in range(50):
+                    check_equal(got.get(b"a%d" % n), got.get(b"b%d" % n), "what one transaction wrote")
+        finally:
+            stop.append(1)
+            writer.join(30)
+            server.stop()
+
+
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
+def a_server_goes_back_to_a_moment_or_a_position(config):
+    with Folder(config) as f:
+        home = home_of(config, f, "home", *LOGGED)
+        server, moments = home.start(), []
+        with server.client() as c:
+            for i in range(4):
+                c.must("SET", "k", i)
+                c.must("SET", f"only{i}", i)
+                info = dict(line.split(":", 1) for line in c.must("INFO", "persistence").decode().splitlines() if ":" in line)
+                time.sleep(0.05)
+                moments.append((int(time.time() * 1000), int(info["log_durable_lsn"])))
+                time.sleep(0.05)
+                if i == 1:
+                    c.call("BGSAVE")
+                    time.sleep(0.3)
+        server.stop()
+        f.good("backup", home.data, "copy")
+        for i, (ms, lsn) in enumerate(moments):
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03}Z"
+            for j, point in enumerate((("--to-time", stamp), ("--to-time", ms), ("--to-lsn", lsn))):
+                again = home_of(config, f, f"again{i}-{j}", *LOGGED)
+                f.good("restore", "copy", again.data, *point)
+                got = again.contents()
+                check_equal(got.get(b"k"), str(i).encode(), f"k at {point}")
+                check_equal(sorted(got), sorted([b"k"] + [b"only%d" % n for n in range(i + 1)]), f"keys at {point}")
+                check_equal(f.check_json(again.data)[0], 0, "and the server went on from there")
+
+
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=60)
+def damage_is_found_and_the_rest_is_saved(config):
+    with Folder(config) as f:
+        home = home_of(config, f, "home", *LOGGED)
+        server = home.start()
+        with server.client() as c:
+            for n in range(60):
+                c.must("SET", f"k{n}", f"value-{n}-" + "v" * 200)
+        server.stop()
+        segments = sorted(n for n in os.listdir(home.data) if n.startswith("log-"))
+        for name in segments:
+            path = os.path.join(home.data, name)
+            with open(path, "r+b") as file:
+                data = file.read()
+                at = data.find(b"value-30-")
+                if at >= 0:
+                    file.seek(at)
+                    file.write(b"VALUE")
+                    break
+        status, report = f.check_json(home.data)
+        check((status, report["verdict"]) == (1, "rot") and report["file"] == name and report["lost_from"] > 0, f"{report}")
+        status, said = f.run("salvage", home.data, "saved")
+        check(status == 1 and "lost: LSN" in said, said)
+        again = home_of(config, f, "again", *LOGGED)
+        os.rename(f.at("saved"), again.data)
+        got = again.contents()
+        check(b"k30" not in got, "the damaged value is served")
+        lost = [n for n in range(60) if b"k%d" % n not in got]
+        check(30 in lost and len(lost) <= 2, f"lost: {lost}")
+        check(all(v.startswith(b"value-%d-" % int(k[1:])) for k, v in got.items()), "a wrong value")
+
+
+def fcw2_frame(op, key, value=b"", deadline=-1, at=1000):
+    record = struct.pack("<BIIQq", op, len(key), len(value), at, deadline) + key + value
+    record += struct.pack("<I", zlib.crc32(record))
+    frame = b"FCW2\0" + struct.pack("<I", len(record)) + record
+    return frame + struct.pack("<I", zlib.crc32(frame))
+
+
+@test(cells=harness.ONCE, own=True, skerry_only=True, seconds=60)
+def a_server_takes_over_a_directory_of_fast_cache(config):
+    with Folder(config) as f:
+        os.mkdir(f.at("old"))
+        entries = b"".join(struct.pack("<IIQ", 2, 3, 2**64 - 1) + b"s%d" % i + b"old" for i in range(10))
+        with open(f.at("old/snapshot-900.bin"), "wb") as out:
+            out.write(b"FCSNAP1\0" + struct.pack("<IQQ", 1, 900, 10) + entries)
+        with open(f.at("old/segment-00000000000000000001-901.wal"), "wb") as out:
+            out.write(fcw2_frame(1, b"s1", b"new") + fcw2_frame(2, b"s2") + fcw2_frame(1, b"t", b"v", 4102444800123) + fcw2_frame(3, b"s3", b"", 4102444800456))
+            out.write(fcw2_frame(1, b"cut", b"v")[:-3])
+        home = home_of(config, f, "home", *LOGGED)
+        said = f.good("import-fast-cache", "old", home.data, "--shards", config.shards)
+        check("imported: 10 keys" in said and "left out" in said, said)
+        server = home.start()
+        with server.client() as c:
+            got = c.pipeline([("GET", k) for k in ("s0", "s1", "s2", "s3", "t", "cut")] + [("PEXPIRETIME", k) for k in ("s0", "s3", "t")])
+        server.stop()
+        check_equal(got, [b"old", b"new", None, b"old", b"v", None, -1, 4102444800456, 4102444800123])
