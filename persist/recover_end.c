@@ -59,6 +59,7 @@ struct beyond {
     struct walk first; // where the first one lies
     bool here;         // in the segment where the log ends
     uint64_t hidden;   // id of a segment whose headers cannot be read; 0: none
+    bool headless;     // there is one without a valid header
     uint32_t shard_count, shards[LOST_SHARDS_MAX];
     uint64_t seen[SHARDS_MAX / 64];
 };
@@ -68,6 +69,7 @@ static bool readable(struct recover *r, struct beyond *b, uint32_t segment)
     const struct segment_file *s = &r->segments[segment];
     if (s->dead || (s->state != SEGMENT_BEGUN && s->state != SEGMENT_BAD))
         return false;
+    b->headless |= s->state == SEGMENT_BAD;
     if (s->state == SEGMENT_BAD && s->unreadable)
         b->hidden = s->id;
     if (recover_enter(r, segment) == 0)
@@ -244,7 +246,7 @@ void recover_hole(struct recover *r, enum hole hole, uint64_t missing)
         hole = HOLE_NOTHING;
     }
     bool witnessed = b.witness > r->unit_lsn && r->options.fault != RECOVER_FAULT_NO_WITNESS;
-    witnessed |= r->options.fault == RECOVER_FAULT_TORN_IS_ROT && hole == HOLE_TORN;
+    witnessed |= r->options.fault == RECOVER_FAULT_TORN_IS_ROT && (hole == HOLE_TORN || b.headless);
     if (hole == HOLE_NOTHING && witnessed && b.frames > 0 && r->segments[b.first.segment].state == SEGMENT_BAD) {
         hole = HOLE_HEADERS;
         missing = r->segments[b.first.segment].id;

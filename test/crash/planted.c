@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "test/crash/names.h"
 #include "test/crash/rot.h"
 #include "test/crash/sweep.h"
 
@@ -15,7 +16,7 @@ struct planted {
     const char *number; // of the list of planted bugs; "-": one of our own
     const char *name;
     uint32_t checks; // bits of enum crash_check: any of these is what it is known for
-    bool rot;        // noticed by the rot sweep
+    enum { BY_SWEEP, BY_ROT, BY_NAMES } by;
     struct sweep_options options;
 };
 
@@ -24,53 +25,58 @@ struct planted {
 #define LOST_OR_SEEN (BIT(CHECK_LOST) | BIT(CHECK_REFUSED))
 
 static const struct planted PLANTED[] = {
-    { "1", "acknowledged before the sync", LOST_OR_SEEN, false, { .log_fault = LOG_FAULT_EARLY_ACK } },
-    { "2", "a short write taken for whole", LOST_OR_SEEN, false, { .log_fault = LOG_FAULT_SHORT_WRITE, .errors = 100 } },
+    { "1", "acknowledged before the sync", LOST_OR_SEEN, BY_SWEEP, { .log_fault = LOG_FAULT_EARLY_ACK } },
+    { "2", "a short write taken for whole", LOST_OR_SEEN, BY_SWEEP, { .log_fault = LOG_FAULT_SHORT_WRITE, .errors = 100 } },
     { "3",
       "-ECANCELED of a linked sync taken for success",
       LOST_OR_SEEN,
-      false,
+      BY_SWEEP,
       { .log_fault = LOG_FAULT_CANCELED, .errors = 100, .method = LOG_METHOD_LINKED } },
     { "4",
       "a failed sync tried again and believed",
       LOST_OR_SEEN,
-      false,
+      BY_SWEEP,
       { .log_fault = LOG_FAULT_SYNC_AGAIN, .errors = 100, .method = LOG_METHOD_FDATASYNC } },
     { "-",
       "a sync that covers what was under way",
       LOST_OR_SEEN,
-      false,
+      BY_SWEEP,
       { .log_fault = LOG_FAULT_SYNC_ALL, .method = LOG_METHOD_FDATASYNC } },
-    { "5", "no fsync of the directory after creating", LOST_OR_SEEN, false, { .left_out = LEFT_OUT_SYNC_NAMES } },
+    { "5", "no fsync of the directory after creating", LOST_OR_SEEN, BY_SWEEP, { .left_out = LEFT_OUT_SYNC_NAMES } },
     { "6",
       "a file renamed before its data is synced",
       BIT(CHECK_REFUSED),
-      false,
+      BY_SWEEP,
       { .left_out = LEFT_OUT_SYNC_SNAPSHOT, .snapshots = true } },
     { "7",
       "no epoch in the frame's checksum, with recycling",
       BIT(CHECK_REFUSED),
-      false,
+      BY_SWEEP,
       { .log_fault = LOG_FAULT_NO_EPOCH, .recover_fault = RECOVER_FAULT_NO_EPOCH, .snapshots = true, .large = true } },
-    { "8", "the last block rewritten in place", LOST_OR_SEEN, false, { .log_fault = LOG_FAULT_IN_PLACE } },
+    { "8", "the last block rewritten in place", LOST_OR_SEEN, BY_SWEEP, { .log_fault = LOG_FAULT_IN_PLACE } },
     { "9",
       "going on with what an earlier start has cut",
       BIT(CHECK_WRONG) | LOST_OR_SEEN,
-      false,
+      BY_SWEEP,
       { .recover_fault = RECOVER_FAULT_BACK_TO_LIFE } },
     { "10",
       "old segments gone before what replaces them is durable",
       BIT(CHECK_LOST) | BIT(CHECK_REFUSED),
-      false,
+      BY_SWEEP,
       { .left_out = LEFT_OUT_SYNC_MANIFEST, .snapshots = true, .large = true } },
-    { "21", "a transaction's parts in different units", BIT(CHECK_HALVED), false, { .log_fault = LOG_FAULT_HALF_TXN } },
-    { "24", "a torn tail taken for damage", BIT(CHECK_REFUSED), false, { .recover_fault = RECOVER_FAULT_TORN_IS_ROT } },
+    { "21", "a transaction's parts in different units", BIT(CHECK_HALVED), BY_SWEEP, { .log_fault = LOG_FAULT_HALF_TXN } },
+    { "24", "a torn tail taken for damage", BIT(CHECK_REFUSED), BY_SWEEP, { .recover_fault = RECOVER_FAULT_TORN_IS_ROT } },
+    { "24",
+      "a segment that was being begun taken for damage",
+      BIT(CHECK_REFUSED),
+      BY_NAMES,
+      { .recover_fault = RECOVER_FAULT_TORN_IS_ROT } },
     { "-",
       "a frame whose checksum is wrong accepted",
       BIT(CHECK_WRONG) | BIT(CHECK_REFUSED),
-      false,
+      BY_SWEEP,
       { .recover_fault = RECOVER_FAULT_TORN_FRAME } },
-    { "-", "damage in the middle taken for a torn tail", BIT(CHECK_SILENT), true, { .recover_fault = RECOVER_FAULT_NO_WITNESS } },
+    { "-", "damage in the middle taken for a torn tail", BIT(CHECK_SILENT), BY_ROT, { .recover_fault = RECOVER_FAULT_NO_WITNESS } },
 };
 
 static enum crash_check find(const struct planted *p, uint64_t *states, uint64_t *seed)
@@ -81,7 +87,9 @@ static enum crash_check find(const struct planted *p, uint64_t *states, uint64_t
         o.seed = *seed;
         o.most = STATES_MAX;
         o.only = SWEEP_ALL;
-        if (p->rot)
+        if (p->by == BY_NAMES)
+            names_run(&o, 4, &r);
+        else if (p->by == BY_ROT)
             rot_run(&o, &r);
         else
             sweep_run(&o, &r);

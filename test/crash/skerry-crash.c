@@ -4,6 +4,7 @@
 //   skerry-crash --states 200000 [--seed S]     runs from seed S on until so many disks were looked at
 //   skerry-crash --seed S --state N --verbose   one of them, told as it goes
 //   skerry-crash --rot --states 100000          damage at rest instead of crashes
+//   skerry-crash --names                        every sequence of up to 4 operations on a new segment's file and names
 //   skerry-crash --planted                      faults in the log, its keeper and recovery: each must be noticed
 #include <inttypes.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "reactor/clock.h"
+#include "test/crash/names.h"
 #include "test/crash/planted.h"
 #include "test/crash/rot.h"
 
@@ -26,7 +28,7 @@ const char *__asan_default_options(void)
 
 static struct {
     uint64_t seed, states, state;
-    bool verbose, rot, planted;
+    bool verbose, rot, names, planted;
 } options = { .seed = 0, .states = 20000, .state = SWEEP_ALL };
 
 static const char *program;
@@ -50,7 +52,11 @@ static void report(uint64_t seed, const struct sweep_result *r)
         return;
     failures++;
     printf("FAIL seed %" PRIu64 ", state %" PRIu64 ": %s\n", seed, r->state, r->text);
-    printf("    replay: %s%s --seed %" PRIu64 " --state %" PRIu64 " --verbose\n", program, options.rot ? " --rot" : "", seed, r->state);
+    printf("    replay: %s%s --seed %" PRIu64 " --state %" PRIu64 " --verbose\n", program,
+           options.rot     ? " --rot"
+           : options.names ? " --names"
+                           : "",
+           seed, r->state);
 }
 
 static int run_sweep(void)
@@ -83,6 +89,22 @@ static int run_sweep(void)
     return failures > 0;
 }
 
+// All of them behind each of a few runs.
+static int run_names(void)
+{
+    uint64_t states = 0, last = options.state == SWEEP_ALL ? options.seed + 2 : options.seed;
+    for (uint64_t seed = options.seed; seed <= last; seed++) {
+        struct sweep_options o = { .seed = seed, .only = options.state, .verbose = options.verbose };
+        struct sweep_result r;
+        current_seed = seed;
+        names_run(&o, 4, &r);
+        report(seed, &r);
+        states += r.states;
+    }
+    printf("%" PRIu64 " passed, %d failed\n", states - (uint64_t)failures, failures);
+    return failures > 0;
+}
+
 static int run_planted(void)
 {
     uint64_t passed = 0;
@@ -93,7 +115,7 @@ static int run_planted(void)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: %s [--planted | [--rot] [--states N] [--seed S [--state N]] [--verbose]]\n", program);
+    fprintf(stderr, "usage: %s [--planted | [--rot | --names] [--states N] [--seed S [--state N]] [--verbose]]\n", program);
     return 2;
 }
 
@@ -105,6 +127,8 @@ static bool parse(int argc, char **argv)
             options.verbose = true;
         else if (strcmp(argv[i], "--rot") == 0)
             options.rot = true;
+        else if (strcmp(argv[i], "--names") == 0)
+            options.names = true;
         else if (strcmp(argv[i], "--planted") == 0)
             options.planted = true;
         else if (strcmp(argv[i], "--states") == 0)
@@ -126,5 +150,5 @@ int main(int argc, char **argv)
         return usage();
     signal(SIGABRT, on_abort);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    return options.planted ? run_planted() : run_sweep();
+    return options.planted ? run_planted() : options.names ? run_names() : run_sweep();
 }

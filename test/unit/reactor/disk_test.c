@@ -376,6 +376,22 @@ static void what_a_reactor_holds_stays_locked_until_it_is_closed(void)
     disk_close(other);
 }
 
+// The test above can fail (docs/PLANTED.md, 19).
+static void without_a_reactor_that_holds_it_the_lock_is_free_at_once(void)
+{
+    struct disk *d = disk_here(), *other = disk_here();
+    struct reactor *r = reactor_of(REACTOR_EPOLL);
+    int fd = disk_lock(d);
+    check(fd >= 0);
+    disk_unlock(d, fd);
+    fd = disk_lock(other);
+    check(fd >= 0);
+    disk_unlock(other, fd);
+    reactor_close_all(r);
+    disk_close(d);
+    disk_close(other);
+}
+
 #define FLYING 8
 
 // Writes without end, until it is killed.
@@ -453,6 +469,7 @@ static const struct test ALL[] = {
     TEST(a_full_disk_says_so_and_nothing_changed),
     TEST(one_at_a_time_has_the_lock),
     TEST(what_a_reactor_holds_stays_locked_until_it_is_closed),
+    TEST(without_a_reactor_that_holds_it_the_lock_is_free_at_once),
     TEST(after_a_kill_the_lock_is_free_when_the_writes_are_over),
 };
 
