@@ -57,9 +57,10 @@ struct beyond {
     uint64_t frames;
     uint64_t first_lsn, last_lsn;
     struct walk first; // where the first one lies
-    bool here;         // in the segment where the log ends
-    uint64_t hidden;   // id of a segment whose headers cannot be read; 0: none
-    bool headless;     // there is one without a valid header
+    struct frame_head first_head;
+    bool here;       // in the segment where the log ends
+    uint64_t hidden; // id of a segment whose headers cannot be read; 0: none
+    bool headless;   // there is one without a valid header
     uint32_t shard_count, shards[LOST_SHARDS_MAX];
     uint64_t seen[SHARDS_MAX / 64];
 };
@@ -127,6 +128,7 @@ static void look_behind(struct recover *r, struct beyond *b)
     while (walk_next(r, b, &w, &found, &h, &frame)) {
         if (b->frames++ == 0) {
             b->first = found;
+            b->first_head = h;
             b->first_lsn = h.lsn;
         }
         b->here |= found.segment == r->at;
@@ -202,16 +204,14 @@ static void end_of_log(struct recover *r, const struct judgement *j, enum hole h
 // Goes on at the first frame behind.
 static void resume(struct recover *r, const struct beyond *b)
 {
-    struct frame_head h;
-    const uint8_t *frame;
     r->at = b->first.segment;
     r->offset = b->first.offset;
     int rc = recover_enter(r, r->at);
-    if (rc == 0 && recover_frame(r, r->at, r->offset, &h, &frame) == HOLE_NONE)
-        recover_resume(r, &h);
+    if (rc == 0)
+        recover_resume(r, &b->first_head);
     else
-        recover_conclude(r, RECOVER_IO, "R5", "%s cannot be read again. Look at the disk, then start again",
-                         segment_text(r->segments[r->at].id).text);
+        recover_conclude(r, RECOVER_IO, "R5", "%s cannot be opened again (error %d). Look at the disk, then start again",
+                         segment_text(r->segments[r->at].id).text, -rc);
 }
 
 static void salvage(struct recover *r, const struct beyond *b, enum hole hole)

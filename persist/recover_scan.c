@@ -294,7 +294,10 @@ static void follow(struct recover *r, uint32_t next)
 {
     const struct segment_file *s = &r->segments[next];
     recover_place_segment(r, next, 0);
-    if (r->crc_known && s->header.previous_crc != r->crc) {
+    bool other = s->header.previous_crc != r->crc;
+    if (other && r->options.salvage)
+        recover_warn(r, "%s follows another frame of LSN %" PRIu64 " than is there", r->report.file, r->lsn);
+    if (other && !r->options.salvage) {
         recover_conclude(r, RECOVER_FOREIGN, "R8",
                          "%s follows another frame of LSN %" PRIu64
                          " than %s has: one of the two files is from another time. Put the right "

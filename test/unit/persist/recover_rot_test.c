@@ -260,7 +260,9 @@ static void r5_what_cannot_be_opened_or_synced_is_refused(void)
         says(RECOVER_IO, "R5", "");
         text_has("synced");
     }
+    lay_manifest(&l);
     sim_disk_fail(l.disk, DISK_FAIL_SYNC, 1, true);
+    says(RECOVER_IO, "R5", "");
     options.salvage = true;
     run();
     options.salvage = false;
@@ -269,7 +271,7 @@ static void r5_what_cannot_be_opened_or_synced_is_refused(void)
     sim_disk_fail(l.disk, DISK_FAIL_NAMES, 1, false);
     says(RECOVER_IO, "R5", "");
     text_has("directory");
-    for (uint64_t nth = 3; nth <= 6; nth++) { // both headers, then both for their frames
+    for (uint64_t nth = 3; nth <= 6; nth++) { // behind both manifests: both headers, then both for their frames
         opens = 0;
         open_fails_at = nth;
         says(RECOVER_IO, "R5", nth == 6 ? "1" : "");
@@ -330,6 +332,29 @@ static void r6_the_second_header_is_found_by_the_manifests_size_when_the_file_is
     spoil(1, 50);
     sim_disk_resize(l.disk, log_name(1), LAY_SEGMENT + 3 * BLOCK_SIZE + 5);
     says(RECOVER_CLEAN, "R1", "1 2 3");
+    end();
+}
+
+static void r6_a_second_header_counts_only_where_it_says_it_lies(void)
+{
+    static uint8_t block[BLOCK_SIZE];
+    begin(1);
+    l.segment_size = 2 * LAY_SEGMENT; // not the manifest's
+    lay_segment(&l);
+    lay_keys(&l, 3, 0);
+    spoil(1, 50);
+    says(RECOVER_CLEAN, "R1", "1 2 3");
+    warned("R6");
+    end();
+    begin(1);
+    lay_segment(&l);
+    lay_keys(&l, 3, 100);
+    spoil(1, 50);
+    sim_disk_peek(l.disk, log_name(1), LAY_SEGMENT - BLOCK_SIZE, block, sizeof block);
+    sim_disk_resize(l.disk, log_name(1), 2 * LAY_SEGMENT);
+    sim_disk_patch(l.disk, log_name(1), 2 * LAY_SEGMENT - BLOCK_SIZE, block, sizeof block);
+    sim_disk_zero(l.disk, log_name(1), LAY_SEGMENT - BLOCK_SIZE, BLOCK_SIZE);
+    says(RECOVER_CUT, "R2", ""); // nobody was told of what is in it
     end();
 }
 
@@ -804,18 +829,18 @@ TESTS(TEST(r3_rot_in_front_of_a_witness_is_refused_with_its_range), TEST(r3_the_
       TEST(r5_a_manifest_that_cannot_be_read_leaves_the_other_one), TEST(r5_what_cannot_be_opened_or_synced_is_refused),
       TEST(a_directory_that_cannot_be_listed_is_an_error), TEST(r6_one_bad_header_is_enough_to_go_on_with_a_warning),
       TEST(r6_a_header_that_cannot_be_read_is_a_bad_one), TEST(r6_the_second_header_is_found_by_the_manifests_size_when_the_file_is_longer),
-      TEST(r7_bad_headers_in_the_middle_are_rot), TEST(r7_bad_headers_of_the_newest_are_rot_when_its_frames_say_so),
-      TEST(r7_and_a_torn_beginning_when_they_do_not), TEST(r7_headers_that_contradict_each_other_are_both_bad),
-      TEST(r8_another_stores_file_is_refused), TEST(r8_a_missing_segment_is_refused_whatever_was_acknowledged),
-      TEST(r8_the_first_segment_is_missed), TEST(r7_the_first_segments_bad_headers_are_rot_when_a_later_one_says_so),
-      TEST(r8_a_copy_of_another_segment_is_refused), TEST(r8_what_is_no_file_is_refused),
-      TEST(r8_a_segment_that_follows_another_frame_is_refused), TEST(r8_another_number_of_shards_is_refused),
-      TEST(files_without_a_manifest_are_refused), TEST(r9_records_that_do_not_parse_are_refused),
-      TEST(r9_batches_that_do_not_parse_are_refused), TEST(r9_another_number_of_batches_is_refused),
-      TEST(r9_a_shard_that_there_is_not_is_refused), TEST(r9_a_gap_in_a_shards_sequences_is_refused),
-      TEST(r9_sequences_that_go_back_are_refused), TEST(r9_another_lsn_than_the_next_is_refused),
-      TEST(r9_a_frame_that_follows_another_one_is_refused), TEST(r9_headers_that_say_what_cannot_be_are_refused),
-      TEST(r10_a_frame_behind_a_clean_stop_is_refused), TEST(r10_behind_a_hole_too), TEST(dead_segments_and_cut_frames_are_no_witnesses),
-      TEST(frames_behind_a_hole_that_are_older_are_no_witnesses), TEST(whatever_cannot_be_opened_nothing_is_taken_for_whole),
-      TEST(whatever_reads_fail_from_then_on_nothing_is_taken_for_the_end), TEST(a_device_with_larger_blocks_is_read_buffered),
-      TEST(a_file_that_shrinks_meanwhile_has_lost_what_is_not_there))
+      TEST(r6_a_second_header_counts_only_where_it_says_it_lies), TEST(r7_bad_headers_in_the_middle_are_rot),
+      TEST(r7_bad_headers_of_the_newest_are_rot_when_its_frames_say_so), TEST(r7_and_a_torn_beginning_when_they_do_not),
+      TEST(r7_headers_that_contradict_each_other_are_both_bad), TEST(r8_another_stores_file_is_refused),
+      TEST(r8_a_missing_segment_is_refused_whatever_was_acknowledged), TEST(r8_the_first_segment_is_missed),
+      TEST(r7_the_first_segments_bad_headers_are_rot_when_a_later_one_says_so), TEST(r8_a_copy_of_another_segment_is_refused),
+      TEST(r8_what_is_no_file_is_refused), TEST(r8_a_segment_that_follows_another_frame_is_refused),
+      TEST(r8_another_number_of_shards_is_refused), TEST(files_without_a_manifest_are_refused),
+      TEST(r9_records_that_do_not_parse_are_refused), TEST(r9_batches_that_do_not_parse_are_refused),
+      TEST(r9_another_number_of_batches_is_refused), TEST(r9_a_shard_that_there_is_not_is_refused),
+      TEST(r9_a_gap_in_a_shards_sequences_is_refused), TEST(r9_sequences_that_go_back_are_refused),
+      TEST(r9_another_lsn_than_the_next_is_refused), TEST(r9_a_frame_that_follows_another_one_is_refused),
+      TEST(r9_headers_that_say_what_cannot_be_are_refused), TEST(r10_a_frame_behind_a_clean_stop_is_refused), TEST(r10_behind_a_hole_too),
+      TEST(dead_segments_and_cut_frames_are_no_witnesses), TEST(frames_behind_a_hole_that_are_older_are_no_witnesses),
+      TEST(whatever_cannot_be_opened_nothing_is_taken_for_whole), TEST(whatever_reads_fail_from_then_on_nothing_is_taken_for_the_end),
+      TEST(a_device_with_larger_blocks_is_read_buffered), TEST(a_file_that_shrinks_meanwhile_has_lost_what_is_not_there))

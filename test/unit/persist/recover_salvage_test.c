@@ -150,8 +150,8 @@ static void an_older_snapshot_that_the_log_does_not_reach_is_no_help(void)
 static void a_snapshot_of_another_kind_is_not_taken(void)
 {
     static const char *const SAYS[] = { "another set",   "another number of shards", "number of entries", "watermark",
-                                        "another store", "watermarks contradict" };
-    for (int what = 0; what < 6; what++) {
+                                        "another store", "watermarks contradict",    "another set" };
+    for (int what = 0; what < 7; what++) {
         begin(4);
         struct manifest kept = l.manifest;
         if (what == 0)
@@ -168,6 +168,8 @@ static void a_snapshot_of_another_kind_is_not_taken(void)
         l.manifest = kept;
         if (what == 2)
             l.manifest.sets[0].entries++;
+        if (what == 6)
+            l.manifest.sets[0].files = 2;
         if (what == 3 || what == 5) { // file 1 of 2 has the watermarks of file 0
             struct snapshot_identity id = { .store = l.manifest.store,
                                             .history = l.manifest.history,
@@ -263,6 +265,23 @@ static void the_first_needed_segment_may_begin_inside_a_chain_that_the_snapshot_
             says(RECOVER_BROKEN, "R9", "<a> <b>");
         end();
     }
+}
+
+static void the_rest_of_a_chain_at_the_beginning_must_end_before_something_else_comes(void)
+{
+    begin(1);
+    l.segment = 1;
+    l.lsn = 10;
+    l.next[0] = 5;
+    lay_snapshot(&l, 1, 1, 20, "ab");
+    l.manifest.first_segment = 2;
+    lay_manifest(&l);
+    lay_segment(&l);
+    lay_frame_as(&l, FRAME_MIDDLE);
+    lay_frame_as(&l, FRAME_SEAL);
+    says(RECOVER_BROKEN, "R9", "<a> <b>");
+    text_has("chain");
+    end();
 }
 
 // ---- salvage
@@ -409,6 +428,23 @@ static void salvage_drops_a_chain_whose_beginning_or_end_is_lost(void)
     spoil(1, block_of(7)); // end of the second
     options.salvage = true;
     says(RECOVER_ROT, "R3", "1 8");
+    options.salvage = false;
+    end();
+}
+
+static void salvage_goes_on_where_a_segment_follows_another_frame(void)
+{
+    begin(1);
+    lay_segment(&l);
+    lay_keys(&l, 2, 0);
+    uint32_t crc = l.crc;
+    l.crc ^= 1;
+    lay_segment(&l);
+    l.crc = crc;
+    lay_keys(&l, 1, 0);
+    options.salvage = true;
+    says(RECOVER_CLEAN, "R1", "1 2 3");
+    warned("another frame");
     options.salvage = false;
     end();
 }
@@ -640,13 +676,15 @@ TESTS(TEST(a_snapshot_comes_first_and_the_records_behind_it_after), TEST(a_snaps
       TEST(damage_that_the_snapshot_covers_does_not_matter), TEST(a_log_that_ends_before_its_snapshot_begins_anew_behind_it),
       TEST(the_rest_of_a_chain_below_the_snapshot_is_passed_over),
       TEST(the_first_needed_segment_may_begin_inside_a_chain_that_the_snapshot_holds),
+      TEST(the_rest_of_a_chain_at_the_beginning_must_end_before_something_else_comes),
       TEST(salvage_goes_on_behind_damage_and_lists_what_is_lost), TEST(salvage_of_what_is_whole_says_so),
       TEST(salvage_passes_missing_and_headless_segments), TEST(salvage_tells_of_a_tail_that_the_manifest_knows_of),
       TEST(salvage_leaves_out_what_is_not_ours), TEST(salvage_drops_what_does_not_parse), TEST(salvage_goes_on_behind_a_clean_stop),
-      TEST(salvage_drops_a_chain_whose_beginning_or_end_is_lost), TEST(salvage_ignores_a_header_that_says_what_cannot_be),
-      TEST(salvage_does_without_a_manifest), TEST(salvage_takes_what_a_damaged_snapshot_still_gives),
-      TEST(salvage_drops_a_chain_that_does_not_parse), TEST(salvage_takes_a_snapshot_that_the_log_does_not_reach),
-      TEST(without_anybody_to_warn_warnings_are_counted), TEST(a_segment_that_begins_anew_may_be_followed_before_it_has_frames),
+      TEST(salvage_drops_a_chain_whose_beginning_or_end_is_lost), TEST(salvage_goes_on_where_a_segment_follows_another_frame),
+      TEST(salvage_ignores_a_header_that_says_what_cannot_be), TEST(salvage_does_without_a_manifest),
+      TEST(salvage_takes_what_a_damaged_snapshot_still_gives), TEST(salvage_drops_a_chain_that_does_not_parse),
+      TEST(salvage_takes_a_snapshot_that_the_log_does_not_reach), TEST(without_anybody_to_warn_warnings_are_counted),
+      TEST(a_segment_that_begins_anew_may_be_followed_before_it_has_frames),
       TEST(a_log_that_goes_back_to_the_beginning_may_have_dead_and_empty_segments),
       TEST(whatever_read_of_a_snapshot_fails_another_one_is_taken), TEST(damage_below_the_snapshot_in_files_that_are_gone_does_not_matter),
       TEST(without_memory_it_fails_and_leaves_nothing_behind))
