@@ -3,6 +3,7 @@
 // refill, lookups one by one and in batches.
 //
 //   skerry-memory [items] [value length] [ttl: 0 or 1] [policy: 0 = noeviction ...]
+//   skerry-memory --size items, value length, none|ttl|cache: one line (bench/sizes.py); `cache` is S3-FIFO with room for half of the items
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -239,18 +240,51 @@ static void churn(struct bench *b, size_t new_len)
     b->value_len = old_len;
 }
 
+// One line: items held, bytes an item beyond key and value that are resident, and that are counted against maxmemory.
+static int run_size(struct bench *b, const char *mode)
+{
+    bool cache = strcmp(mode, "cache") == 0;
+    struct store_options o = { .workers = 1, .databases = 1, .memory = &memory, .secret = { .k0 = 1, .k1 = 2 } };
+    o.policy = cache ? STORE_ALLKEYS_S3FIFO : STORE_NOEVICTION;
+    o.memory_max = cache ? b->items * (KEY_LEN + b->value_len) / 2 : 0;
+    b->ttl = strcmp(mode, "ttl") == 0;
+    route_init(&o.route, 1, ROUTE_FULL_KEY);
+    if (store_new(&b->store, &o) != 0)
+        return 1;
+    b->ks = store_keyspace(b->store, 0, 0);
+    b->rss_before = rss();
+    for (uint64_t id = 0; id < b->items; id++) {
+        (void)store_make_room(b->store, NOW_MS);
+        set(b, id);
+        if (id % 16 == 0)
+            (void)store_maintain(b->store, NOW_MS, 80);
+    }
+    uint64_t held = keyspace_count(b->ks);
+    printf("%llu %.2f %.2f\n", (unsigned long long)held, beyond(b, rss() - b->rss_before, held),
+           beyond(b, store_memory_used(b->store), held));
+    store_free(b->store);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static struct bench b;
+    bool size = argc == 5 && strcmp(argv[1], "--size") == 0;
+    if (size) {
+        argv++;
+        argc--;
+    }
     setvbuf(stdout, NULL, _IOLBF, 0);
     b.items = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000;
     b.value_len = argc > 2 ? strtoul(argv[2], NULL, 10) : 64;
     b.ttl = argc > 3 && atoi(argv[3]) != 0;
-    if (b.items < 1000)
+    if (b.items < 1000 && !size)
         b.items = 1000;
     b.value = malloc(b.value_len * 2 + 1);
     memset(b.value, 'v', b.value_len * 2 + 1);
     histogram_init(&b.pauses);
+    if (size)
+        return run_size(&b, argv[3]);
     b.rss_before = rss();
     struct store_options o = { .workers = 1, .databases = 16, .memory = &memory, .secret = { .k0 = 1, .k1 = 2 } };
     o.policy = argc > 4 ? (enum store_policy)atoi(argv[4]) : STORE_NOEVICTION;
