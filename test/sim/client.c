@@ -2,6 +2,7 @@
 #include "test/sim/client.h"
 
 #include "reactor/clock.h"
+#include "test/sim/frames.h"
 #include "test/sim/resp_reader.h"
 
 static struct world *world(const struct client_sim *c)
@@ -133,7 +134,7 @@ static void gone(struct client_sim *c)
     c->protocol = 2;
     c->db = 0;
     c->scanning = c->scan_waits = false;
-    c->hung_up = c->finish_sent = c->finish_wanted = false;
+    c->queueing = c->hung_up = c->finish_sent = c->finish_wanted = false;
     c->quiet_until_ns = 0;
     c->state = c->leaving ? CLIENT_DONE : CLIENT_AWAY;
     c->again_ns = world(c)->now_ns + prng_below(&c->prng, 3 * NS_PER_MS);
@@ -200,20 +201,38 @@ static void on_reply(struct client_sim *c, struct slice bytes)
     c->progress_ns = world(c)->now_ns;
 }
 
+// A frame: what RESP would have said is checked in its place.
+static void on_frame(struct client_sim *c, struct slice frame)
+{
+    struct buf resp;
+    buf_init(&resp, BUF_NO_LIMIT);
+    enum frames_form form = c->due != NULL ? (enum frames_form)c->due->form : FRAMES_NOT;
+    if (form == FRAMES_NOT || !frames_to_resp(frame, form, &resp) || reader_length(buf_view(&resp)) != (long)resp.len)
+        world_fail(world(c), "client %u: a frame of status %u that is no answer to %s", c->id, frame.data[2],
+                   c->due != NULL ? c->due->command : "anything");
+    else
+        on_reply(c, buf_view(&resp));
+    buf_deinit(&resp);
+}
+
 static void parse(struct client_sim *c)
 {
     size_t used = 0;
     while (used < c->in.len && world(c)->failure[0] == '\0') {
         struct slice rest = slice_of(c->in.data + used, c->in.len - used);
-        long len = reader_length(rest);
+        bool frame = rest.data[0] == 0xFB;
+        long len = frame ? frames_length(rest) : reader_length(rest);
         if (len == READER_PARTIAL)
             break;
-        if (len < 0) {
+        if (len < 0 || (!frame && c->due != NULL && c->due->form != FRAMES_NOT)) {
             world_fail(world(c), "client %u: bytes that are no reply: %.*s (due: %s)", c->id, rest.len < 40 ? (int)rest.len : 40,
                        (const char *)rest.data, c->due != NULL ? c->due->command : "nothing");
             break;
         }
-        on_reply(c, slice_of(rest.data, (size_t)len));
+        if (frame)
+            on_frame(c, slice_of(rest.data, (size_t)len));
+        else
+            on_reply(c, slice_of(rest.data, (size_t)len));
         used += (size_t)len;
     }
     buf_consume(&c->in, used);

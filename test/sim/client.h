@@ -38,6 +38,7 @@ struct workload_knobs {
     uint32_t quit;      // likewise
     uint32_t kill;      // likewise: CLIENT KILL of everybody else
     uint32_t inline_permille;
+    uint32_t frames;   // permille of commands that come as FCNP frames
     uint32_t many;     // permille: commands with several keys
     uint32_t timed;    // permille: commands on keys with deadlines
     uint32_t scan;     // permille
@@ -88,6 +89,7 @@ struct expect {
     struct expect *next;
     uint8_t kind;
     uint8_t timed;
+    uint8_t form; // enum frames_form: how the reply comes
     uint16_t counter;
     char command[24];
     char text[64];
@@ -126,6 +128,8 @@ struct client_sim {
     uint32_t id;
     struct prng prng;
     uint8_t state;
+    uint8_t form;     // of the command written last
+    bool queueing;    // between MULTI and EXEC
     bool finish_sent; // FIN
     bool finish_wanted;
     bool hung_up; // the server will close (QUIT, rubbish)
@@ -202,6 +206,7 @@ void sim_counter_sent(struct sim *s, uint32_t counter);
 void sim_counter_got(struct sim *s, struct client_sim *c, uint32_t counter, int64_t value);
 void sim_counter_read(struct sim *s, struct client_sim *c, uint32_t counter, int64_t value);
 uint32_t sim_databases(const struct sim *s);
+uint32_t sim_shards(const struct sim *s);
 void sim_say(const struct sim *s, const char *format, ...) printf_like(2, 3);
 bool sim_lenient(const struct sim *s);  // the server may close a connection: it stops, or memory fails
 bool sim_compares(const struct sim *s); // no memory fails, so every reply is known

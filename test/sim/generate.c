@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "test/sim/client.h"
+#include "test/sim/frames.h"
 
 #define WORDS_MAX (2 * KEYS_MAX + 8)
 
@@ -73,6 +74,16 @@ static void send_words(struct client_sim *c, const struct words *w)
 {
     char head[32];
     say_words(c, w);
+    c->form = FRAMES_NOT;
+    if (slice_is(w->word[0], "multi")) // whose commands are no frames
+        c->queueing = true;
+    else if (slice_is(w->word[0], "exec") || slice_is(w->word[0], "discard"))
+        c->queueing = false;
+    if (!c->queueing && chance(c, sim_workload(c->sim)->frames) && frames_may(w->word, w->count)) {
+        uint8_t flags = (const uint8_t[]){ 0, 1, 7, 7, 2, 3, 4, 5, 6 }[draw(c, 9)];
+        c->form = (uint8_t)frames_put(&c->out, w->word, w->count, flags, sim_shards(c->sim));
+        return;
+    }
     if (chance(c, sim_workload(c->sim)->inline_permille) && all_plain(w)) {
         for (uint32_t i = 0; i < w->count; i++) {
             emit_text(c, i == 0 ? "" : " ");
@@ -98,6 +109,7 @@ static struct expect *expect(struct client_sim *c, enum expect_kind kind, const 
     struct expect *e = calloc(1, sizeof *e);
     assert(e != NULL);
     e->kind = (uint8_t)kind;
+    e->form = c->form;
     e->bytes = 64;
     e->queued_ms = world_wall_ms(sim_world(c->sim));
     int n = w->word[0].len < sizeof e->command - 1 ? (int)w->word[0].len : (int)sizeof e->command - 1;
@@ -839,6 +851,7 @@ void generate_malformed(struct client_sim *c)
     };
     struct words w = { .count = 0 };
     text(&w, "rubbish");
+    c->form = FRAMES_NOT;
     emit_text(c, rubbish[draw(c, sizeof rubbish / sizeof rubbish[0])]);
     expect_prefix(c, &w, "-ERR Protocol error");
     c->hung_up = true;

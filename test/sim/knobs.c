@@ -116,6 +116,7 @@ void knobs_draw(struct knobs *k, uint64_t seed)
     k->maxmemory = PICK(&p, 0, 0, 0, 0, 0, 0, 0, 300000, 2000000, 20000000);
     k->policy = (uint32_t)prng_below(&p, 8);
     k->workload.kill = PICK32(&p, 0, 0, 0, 0, 0, 0, 0, 3);
+    k->workload.frames = PICK32(&p, 0, 0, 30, 300, 800);
 }
 
 void knobs_of_history(struct knobs *k)
@@ -139,8 +140,9 @@ void knobs_print(const struct knobs *k)
            w->buffers, w->buffer_size, (unsigned long long)w->wake_delay_ns, w->hold, w->cut_receive, w->end_receive, w->no_buffer,
            w->accept_error, w->end_accept, w->short_send);
     const struct workload_knobs *l = &k->workload;
-    printf("clients: keys %u, depth %u, values %u / %u, commands %u, cut %u, slow %u, malformed %u, quit %u, inline %u, many %u, timed %u, "
+    printf("clients: keys %u, depth %u, values %u / %u, commands %u, cut %u, slow %u, malformed %u, quit %u, inline %u, frames %u, many "
+           "%u, timed %u, "
            "scan %u, odd %u, read %u, windows %zu / %zu, think %llu\n",
-           l->keys, l->depth, l->value_max, l->large_max, l->commands, l->cut, l->slow, l->malformed, l->quit, l->inline_permille, l->many,
-           l->timed, l->scan, l->odd, l->read_max, l->send_window, l->receive_window, (unsigned long long)l->think_ns);
+           l->keys, l->depth, l->value_max, l->large_max, l->commands, l->cut, l->slow, l->malformed, l->quit, l->inline_permille,
+           l->frames, l->many, l->timed, l->scan, l->odd, l->read_max, l->send_window, l->receive_window, (unsigned long long)l->think_ns);
 }

@@ -65,6 +65,11 @@ uint32_t sim_databases(const struct sim *s)
     return s->knobs.databases;
 }
 
+uint32_t sim_shards(const struct sim *s)
+{
+    return s->knobs.shards;
+}
+
 bool sim_compares(const struct sim *s)
 {
     return s->knobs.memory_fails == 0 && s->knobs.maxmemory == 0;
