@@ -11,6 +11,12 @@ static bool digit(uint8_t byte)
 bool ahead_key(struct slice in, struct slice *key)
 {
     const uint8_t *p = in.data;
+    struct fcnp_hot hot;
+    if (in.len > 0 && p[0] == FCNP_MAGIC) {
+        bool found = fcnp_hot(in, UINT64_MAX, &hot);
+        *key = found ? hot.key : *key;
+        return found;
+    }
     if (in.len < 16 || p[0] != '*' || p[2] != '\r' || p[4] != '$' || !digit(p[5]) || p[6] != '\r')
         return false;
     size_t at = 8 + (size_t)(p[5] - '0') + 2; // behind the name

@@ -16,8 +16,8 @@ struct ahead {
     uint64_t hash;
 };
 
-// The key of the first request in `in`, where it is whole and of the plain shape *N $L name $K key with N and L below 10 and K
-// below 1000. A guess for prefetching: nothing is checked that the parser will check.
+// The key of the first request in `in`, where it is whole: a frame of GET or SET, or of the plain shape *N $L name $K key with N and L
+// below 10 and K below 1000. A guess for prefetching: nothing is checked that the parser will check.
 bool ahead_key(struct slice in, struct slice *key);
 
 void ahead_look(struct worker *w, const struct completion *done, struct ahead *a);

@@ -27,6 +27,23 @@ static void the_first_key_of_plain_requests_is_seen(void)
     }
 }
 
+static void so_is_that_of_frames(void)
+{
+    static const uint8_t GET[] = { 0xfa, 2, 1, 7, 29, 0, 0, 0, 1, 2, 3, 4, 5, 6,   7,   8,   0,   0,  0,
+                                   0,    8, 0, 0, 0,  0, 0, 0, 0, 5, 0, 0, 0, 'h', 'e', 'l', 'l', 'o' };
+    static const uint8_t SET[] = { 0xfa, 2, 2, 0, 14, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 'h', 'e', 'l', 'l', 'o', 'x', 0xfa };
+    static const struct slice FRAMES[] = { { GET, sizeof GET }, { SET, sizeof SET } };
+    for (size_t i = 0; i < sizeof FRAMES / sizeof FRAMES[0]; i++)
+        for (size_t len = 0; len <= FRAMES[i].len; len++) {
+            struct slice key;
+            uint8_t *copy;
+            bool whole = len >= FRAMES[i].len - i; // one byte of the next frame behind SET
+            check_equal(key_of((const char *)FRAMES[i].data, len, &key, &copy), whole);
+            check(!whole || slice_is(key, "hello"));
+            free(copy);
+        }
+}
+
 static void nothing_is_read_behind_the_end_wherever_it_is_cut(void)
 {
     static const char *const TEXTS[] = { "*2\r\n$3\r\nGET\r\n$5\r\nhello\r\n",   "*2\r\n$9\r\nGET\r\n$999\r\nhello\r\n",
@@ -42,4 +59,4 @@ static void nothing_is_read_behind_the_end_wherever_it_is_cut(void)
         }
 }
 
-TESTS(TEST(the_first_key_of_plain_requests_is_seen), TEST(nothing_is_read_behind_the_end_wherever_it_is_cut))
+TESTS(TEST(the_first_key_of_plain_requests_is_seen), TEST(so_is_that_of_frames), TEST(nothing_is_read_behind_the_end_wherever_it_is_cut))
