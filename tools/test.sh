@@ -4,7 +4,7 @@
 #   tools/test.sh                 all stages
 #   tools/test.sh --quick         without sanitizers and fuzzing
 #   tools/test.sh --only NAME     one stage (or several, separated by commas)
-# Stages: gcc clang check model sim crash server compat asan tsan fuzz
+# Stages: gcc clang check model sim crash server power compat asan tsan fuzz
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS
@@ -116,7 +116,7 @@ together() { # COMMAND... separated by "--"
 server_tests() { # FOLDER OPTIONS...
     local folder=$1
     shift
-    timeout -k 10 400 python3 test/server/run.py --build "$folder" -j 2 "$@"
+    timeout -k 10 400 python3 test/server/run.py --build "$folder" -j 2 --not test_power "$@"
 }
 
 stage_gcc() {
@@ -153,6 +153,12 @@ stage_server() {
     build build gcc --buildtype=release -Db_lto=true -Dwerror=true && together server_tests build -- python3 test/server/sysctl.py build
 }
 
+# What a killed process, a power cut and a failing disk leave. Longer: SKERRY_POWER_ROUNDS=1000 tools/test.sh --only power
+stage_power() {
+    build build gcc --buildtype=release -Db_lto=true -Dwerror=true || return 1
+    timeout -k 10 "$((300 + ${SKERRY_POWER_ROUNDS:-50} * 4))" python3 test/server/run.py --build build -j 2 -k test_power --workers 2 --shards 8
+}
+
 stage_compat() {
     build build gcc --buildtype=release -Db_lto=true -Dwerror=true && timeout -k 10 300 python3 test/compat/run.py --build build
 }
@@ -180,7 +186,7 @@ if ! sh tools/install-deps.sh test; then
     echo "0 passed, 1 failed"
     exit 1
 fi
-for name in gcc clang check model sim crash server compat asan tsan fuzz; do
+for name in gcc clang check model sim crash server power compat asan tsan fuzz; do
     stage "$name"
 done
 echo "logs are in build-logs/; all took $SECONDS s"

@@ -2,8 +2,8 @@
 """What was acknowledged is there after the process was killed, after the power went, and after the disk failed; on real files.
 
 Writers send values that rise, and note what they sent and what was acknowledged. Afterwards every key has a value between the last one
-acknowledged and the last one sent, and what a transaction wrote together is equal. SKERRY_POWER_ROUNDS sets the rounds of the kill loops
-(50); what is not permitted here (no root, no loop device, no FUSE) says SKIP."""
+acknowledged and the last one sent, and what a transaction wrote together is equal. SKERRY_POWER_ROUNDS sets the rounds of the kill
+loop (50, over both backends); what is not permitted here (no root, no loop device, no FUSE) says SKIP."""
 
 import contextlib
 import errno
@@ -198,9 +198,9 @@ def kill_rounds(config, rounds, *args):
         server.stop()
 
 
-@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=180)
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=120 + 2 * ROUNDS)
 def nothing_acknowledged_is_lost_by_kill_9(config):
-    kill_rounds(config, ROUNDS, "--appendfsync", "always")
+    kill_rounds(config, (ROUNDS + 1) // 2, "--appendfsync", "always")  # on each backend
 
 
 @test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=120)
@@ -375,13 +375,13 @@ def failing(config, policy, orders, *args):
 @test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
 def a_write_that_fails_ends_the_log_and_loses_nothing_acknowledged(config):
     load = failing(config, "always", "eio_match w1: 1")
-    check(all(e.startswith("IOERR") for e in load.errors), f"errors: {set(load.errors)}")
+    check(all(e.startswith(("IOERR", "EXECABORT")) for e in load.errors), f"errors: {set(load.errors)}")
 
 
 @test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
 def a_flush_that_fails_ends_the_log_and_loses_nothing_acknowledged(config):
     load = failing(config, "always", "eio_flush 3 1000", "--log-segment-size", "4mb")  # the log's own flushes, not a new segment's
-    check(all(e.startswith("IOERR") for e in load.errors), f"errors: {set(load.errors)}")
+    check(all(e.startswith(("IOERR", "EXECABORT")) for e in load.errors), f"errors: {set(load.errors)}")
 
 
 @test(cells=harness.ONCE, own=True, skerry_only=True, seconds=90)
@@ -393,7 +393,7 @@ def with_read_only_a_failed_log_leaves_reads(config):
             disk.order("eio_flush 0 1000")
             try:
                 reply = c.call("SET", "during", "v")
-                check(isinstance(reply, Error) and "outcome unknown" in reply, f"answered {reply!r}")
+                check(isinstance(reply, Error) and reply.startswith("IOERR"), f"answered {reply!r}")  # or a seal was written first
             except Closed:
                 pass
         with server.client() as c:
