@@ -98,7 +98,9 @@ enum keeper_snapshot {
 // A new set of a file for each worker; its id, or 0: another is under way. Before any worker's cut: what the log has written by now is in
 // all of the cuts.
 uint64_t keeper_snapshot_begin(struct keeper *k, int64_t now_ms);
-// Worker `file` (its number): a chunk to be filled for this set, or NULL: too many are on their way, or the set is no more.
+bool keeper_snapshot_runs(const struct keeper *k, uint64_t set); // has not ended
+// Worker `file` (its number): a chunk to be filled for this set, or NULL: too many are on their way (options.wake_workers will be called),
+// or the set is no more.
 struct snapshot_chunk *keeper_chunk_take(struct keeper *k, uint64_t set, uint32_t file);
 // Full; or not used after all. Also of a set that is no more.
 void keeper_chunk_give(struct keeper *k, uint64_t set, uint32_t file, struct snapshot_chunk *c);

@@ -83,6 +83,7 @@ struct keeper_file {
     struct snapshot_watermark *marks;
     uint32_t mark_count;
     struct snapshot_chunk *mine; // to be filled
+    _Atomic bool hungry;         // it waits for chunks
     // The keeper.
     _Alignas(64) _Atomic(struct snapshot_chunk *) spare;
     struct snapshot_writer *writer;

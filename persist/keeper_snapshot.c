@@ -124,6 +124,11 @@ uint64_t keeper_snapshot_begin(struct keeper *k, int64_t now_ms)
     return id;
 }
 
+bool keeper_snapshot_runs(const struct keeper *k, uint64_t set)
+{
+    return runs(&k->set, set);
+}
+
 struct snapshot_chunk *keeper_chunk_take(struct keeper *k, uint64_t set, uint32_t file)
 {
     struct keeper_file *f = &k->set.files[file];
@@ -134,6 +139,8 @@ struct snapshot_chunk *keeper_chunk_take(struct keeper *k, uint64_t set, uint32_
     struct snapshot_chunk *c = f->mine;
     if (c != NULL)
         f->mine = c->next;
+    else
+        atomic_store_explicit(&f->hungry, true, memory_order_release);
     return c;
 }
 
@@ -316,6 +323,8 @@ static bool write_chunk(struct keeper *k, struct keeper_file *f, struct snapshot
     atomic_fetch_add_explicit(&s->bytes, c->payload, memory_order_relaxed);
     snapshot_chunk_reset(c);
     push(&f->spare, c);
+    if (atomic_exchange_explicit(&f->hungry, false, memory_order_acq_rel) && k->options.wake_workers != NULL)
+        k->options.wake_workers(k->options.context);
     return true;
 }
 

@@ -20,7 +20,7 @@
 
 static bool is_wanted(const struct options *o)
 {
-    return o->appendonly;
+    return o->appendonly || o->save[0] != '\0';
 }
 
 // ---- the directory
@@ -95,19 +95,44 @@ static int choose_direct(struct durability *d)
     return 0;
 }
 
-int durability_open(struct durability *d, struct server *s)
+// Nobody asked for one; but what an earlier start left is loaded, and can be saved to.
+static int open_old(struct durability *d)
 {
-    const struct options *o = &s->options;
     const char *why = "";
-    *d = (struct durability){ .server = s, .lock_fd = -1 };
-    if (!is_wanted(o))
+    if (disk_open(&d->disk, d->server->options.appenddirname, &why) < 0) {
+        d->disk = NULL;
         return 0;
+    }
+    uint8_t *block = disk_memory(BLOCK_SIZE);
+    static const char *const NAMES[2] = MANIFEST_NAMES;
+    bool there = false;
+    for (int i = 0; i < 2 && block != NULL; i++)
+        there |= read_manifest(d->disk, NAMES[i], block) == 0;
+    disk_memory_free(block, BLOCK_SIZE);
+    if (!there)
+        d->disk = disk_close(d->disk);
+    return 0;
+}
+
+static int open_directory(struct durability *d)
+{
+    const struct options *o = &d->server->options;
+    const char *why = "";
+    if (!is_wanted(o))
+        return open_old(d);
     int rc = disk_make(o->appenddirname);
     if (rc < 0)
         return complain("data directory %s: cannot make it: %s", o->appenddirname, strerror(-rc));
     rc = disk_open(&d->disk, o->appenddirname, &why);
-    if (rc < 0)
-        return complain("data directory %s: %s (%s)", o->appenddirname, why, strerror(-rc));
+    return rc < 0 ? complain("data directory %s: %s (%s)", o->appenddirname, why, strerror(-rc)) : 0;
+}
+
+int durability_open(struct durability *d, struct server *s)
+{
+    *d = (struct durability){ .server = s, .lock_fd = -1 };
+    int rc = open_directory(d);
+    if (rc != 0 || d->disk == NULL)
+        return rc;
     rc = take_lock(d);
     if (rc == 0)
         rc = choose_direct(d);

@@ -377,6 +377,10 @@ static void on_signal(struct program *p, uint32_t number)
     const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
     if (number == SIGHUP) {
         reopen_log(p);
+    } else if (atomic_load(&p->server.stop) == SERVER_RUNS && save_stop_ask(&p->server)) {
+        log_line(LOG_NOTICE, "%s: taking a snapshot, then stopping", name);
+        service_notify("STOPPING=1");
+        reactor_wake(p->core[0].reactor, NULL);
     } else if (atomic_load(&p->server.stop) == SERVER_RUNS) {
         log_line(LOG_NOTICE, "%s: finishing what was begun, then stopping", name);
         service_notify("STOPPING=1");

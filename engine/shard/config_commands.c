@@ -32,45 +32,13 @@ static struct slice matching_name(const struct call *c, const struct option *opt
     return slice_of(NULL, 0);
 }
 
-// What benchmark programs and clients ask of every Redis, and what is true of this one. Not options: nothing can be set.
-static const struct {
-    const char *name;
-    const char *value;
-} FACTS[] = {
-    { "save", "" },
-};
-
-#define FACTS_COUNT (sizeof FACTS / sizeof *FACTS)
-
-static bool asks_fact(const struct call *c, size_t fact)
-{
-    for (uint32_t i = 2; i < c->argc; i++)
-        if (glob_match(c->argv[i], slice_cstr(FACTS[fact].name), true))
-            return true;
-    return false;
-}
-
-static uint32_t asked_facts(const struct call *c)
-{
-    uint32_t count = 0;
-    for (size_t i = 0; i < FACTS_COUNT; i++)
-        count += asks_fact(c, i);
-    return count;
-}
-
 void cmd_config_get(struct call *c)
 {
     struct buf value;
-    uint32_t count = asked_facts(c);
+    uint32_t count = 0;
     for (uint32_t i = 0; i < options_count(); i++)
         count += matching_name(c, option_at(i)).data != NULL;
     reply_map(c->reply, count);
-    for (size_t i = 0; i < FACTS_COUNT; i++) {
-        if (!asks_fact(c, i))
-            continue;
-        reply_bulk_cstr(c->reply, FACTS[i].name);
-        reply_bulk_cstr(c->reply, FACTS[i].value);
-    }
     for (uint32_t i = 0; i < options_count(); i++) {
         struct slice name = matching_name(c, option_at(i));
         if (name.data == NULL)

@@ -215,6 +215,9 @@ static cold bool serve_aside(struct worker *w, uint32_t from, const struct serve
     case MESH_RELEASE:
         txn_serve_release(w, head);
         return true;
+    case MESH_CUT:
+        save_cut(w, head->cookie);
+        return true;
     case MESH_BARE:
         return w->txns.intents.count > 0 && native_defer_bare(w, from, head, s->argv);
     default:

@@ -19,6 +19,7 @@ struct info {
     struct worker_stats t;
     struct process_usage usage;
     struct durability_view log;
+    struct save_view save;
     struct buf out;
 };
 
@@ -288,6 +289,7 @@ static void info_gather(struct info *i)
     if (i->server->host->usage != NULL)
         i->server->host->usage(&i->usage);
     durability_view(i->worker, &i->log);
+    save_view(i->worker, &i->save);
 }
 
 void cmd_info(struct call *c)

@@ -108,6 +108,7 @@ static void start(struct worker *w)
     else if (w->options.wal_export_mode != WAL_EXPORT_OFF)
         effects_start(w, NULL);
     w->loading.logs = true;
+    w->save.changes = 0; // what was loaded is no change
     gate_refresh(w);
     atomic_fetch_add_explicit(&g->serving, 1, memory_order_acq_rel);
 }

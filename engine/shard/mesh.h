@@ -73,6 +73,7 @@ enum mesh_flag {
 #define MESH_BARE    0xfffbu // FCNP's bare GET: hash u64, key length u32
 #define MESH_UNWATCH 0xfffau // cookie: a client's number; all its watches go. No answer
 #define MESH_SETTLE  0xfff9u // answered, without bytes, when all that was changed so far is durable
+#define MESH_CUT     0xfff8u // cookie: the snapshot that this worker cuts for (save.h). No answer
 #define MESH_WORDS   0xfff0u // from here on
 
 #define MESH_NO_SHARD UINT16_MAX

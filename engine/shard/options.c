@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "engine/command/glob.h"
+#include "engine/shard/save.h"
 #include "proto/number.h"
 #include "reactor/feature_names.h"
 #include "reactor/reactor.h"
@@ -317,7 +318,14 @@ static int set_words(char **to, const struct option *option, const struct slice 
             buf_append(&joined, " ", 1);
         buf_append_slice(&joined, words[i]);
     }
-    int rc = joined.failed ? refuse(error, "argument is too long") : set_text(to, option, buf_view(&joined), error);
+    buf_append(&joined, "", 1);
+    int rc;
+    if (joined.failed)
+        rc = refuse(error, "argument is too long");
+    else if (strcmp(option->name, "save") == 0 && !save_points_valid((const char *)joined.data))
+        rc = refuse(error, "Invalid save parameters");
+    else
+        rc = set_text(to, option, slice_of(joined.data, joined.len - 1), error);
     buf_deinit(&joined);
     return rc;
 }

@@ -13,6 +13,7 @@
 #include "engine/shard/logging.h"
 #include "engine/shard/mesh.h"
 #include "engine/shard/options.h"
+#include "engine/shard/save.h"
 #include "engine/shard/txn.h"
 #include "engine/store/route.h"
 
@@ -68,6 +69,7 @@ struct server {
     _Atomic uint64_t nap_until_ns;                  // DEBUG SLEEP
     struct logging logging;
     struct export_port export;
+    struct saving saving;
     _Atomic uint32_t logs_behind;  // workers whose changes the log does not take as fast as they come
     _Atomic bool no_active_expire; // DEBUG SET-ACTIVE-EXPIRE 0
 };

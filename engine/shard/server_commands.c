@@ -81,9 +81,9 @@ void cmd_shutdown(struct call *c)
         reply_error(c->reply, REPLY_SYNTAX);
     } else if (s.abort) { // a shutdown that began is over within a turn: there is never one to abort
         reply_error(c->reply, "ERR No shutdown in progress.");
-    } else if (s.save && !s.force) { // there is nowhere to save to
+    } else if (s.save && !s.force && server->logging.keeper == NULL) { // there is nowhere to save to
         reply_error(c->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
-    } else {
+    } else if (s.no_save || !save_shutdown(c, s.save, s.force)) {
         atomic_store(&server->stop, s.now ? SERVER_STOPS_NOW : SERVER_STOPS);
         c->client->flags |= CLIENT_CLOSE_AFTER_REPLY;
         if (server->host->stop_requested != NULL)

@@ -20,6 +20,7 @@ command_fn cmd_commandlog, cmd_commandlog_get, cmd_commandlog_len, cmd_commandlo
 command_fn cmd_latency, cmd_latency_doctor, cmd_latency_graph, cmd_latency_help, cmd_latency_histogram, cmd_latency_history;
 command_fn cmd_latency_latest, cmd_latency_reset;
 
+command_fn cmd_save, cmd_bgsave, cmd_lastsave, cmd_bgrewriteaof;
 command_fn cmd_monitor;
 command_fn cmd_debug;
 command_fn cmd_memory;

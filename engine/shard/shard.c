@@ -200,6 +200,7 @@ static void tick(struct worker *w)
     accept_retry(w);
     check_conns(w);
     worker_refresh_stats(w);
+    save_tick(w);
     if (w->options.maxmemory > 0 && !w->gate.loading)
         worker_make_room(w);
 }
@@ -236,6 +237,8 @@ static bool drained(struct worker *w)
         if (now || !has_due(c))
             conn_close(c);
     }
+    if (unlikely(w->save.held != NULL) && atomic_load_explicit(&w->server->connected, memory_order_relaxed) == 0)
+        save_let_go(w);
     bool exported = w->exporter == NULL || exporter_drained(w->exporter, now);
     return exported && list_empty(&w->closing) && listeners_idle(w) && txn_idle(w) &&
            atomic_load_explicit(&w->server->connected, memory_order_relaxed) == 0;
@@ -267,7 +270,7 @@ static void maintain(struct worker *w)
 static uint64_t may_wait_ns(struct worker *w)
 {
     if (w->maintain_more || !list_empty(&w->stalled) || !list_empty(&w->dirty) || mesh_has_backlog(&w->mesh) || mesh_has_mail(&w->mesh) ||
-        !list_empty(&w->slices) || txn_hurries(w) || has_put_off(w))
+        !list_empty(&w->slices) || w->save.more || txn_hurries(w) || has_put_off(w))
         return 0;
     int64_t until = w->next_cron_ms;
     bool rests = w->pause.until_ms != 0 || w->gate.loading || atomic_load_explicit(&w->server->no_active_expire, memory_order_relaxed);
@@ -364,8 +367,12 @@ bool worker_turn(struct worker *w)
     w->turn_commands = w->stats.commands;
     if (unlikely(!list_empty(&w->waiters)))
         durability_turn(w);
+    if (unlikely(save_busy(&w->save)))
+        save_turn(w);
     tick(w);
     bool stop = drained(w);
+    if (unlikely(stop))
+        save_stop(w);
     end_turn(w);
     return !stop;
 }

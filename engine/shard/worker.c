@@ -67,6 +67,7 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
     list_init(&w->stalled);
     list_init(&w->slices);
     list_init(&w->waiters);
+    save_init(w);
     int result = txns_init(&w->txns);
     if (result == 0)
         result = watches_init(&w->watches);
@@ -105,6 +106,7 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
         loading_begin(w);
     else if (w->options.wal_export_mode != WAL_EXPORT_OFF)
         effects_start(w, NULL);
+    worker_listen_changes(w);
     reactor->pending = has_mail;
     reactor->pending_context = w;
     *out = w;
@@ -256,6 +258,7 @@ void worker_kill_client(struct worker *w, struct client *c, bool after_reply)
 static void on_change(void *context, const struct store_change *change)
 {
     struct worker *w = context;
+    w->save.changes++;
     if (w->watches.count > 0)
         watched_changed(w, change);
     if (w->effects.on)
@@ -264,7 +267,7 @@ static void on_change(void *context, const struct store_change *change)
 
 void worker_listen_changes(struct worker *w)
 {
-    store_listen(w->store, w->watches.count > 0 || w->effects.on ? on_change : NULL, w);
+    store_listen(w->store, w->watches.count > 0 || w->effects.on || save_counts(w) ? on_change : NULL, w);
 }
 
 bool worker_make_room(struct worker *w)

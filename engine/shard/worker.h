@@ -16,6 +16,7 @@
 #include "engine/shard/loading.h"
 #include "engine/shard/mesh.h"
 #include "engine/shard/options.h"
+#include "engine/shard/save.h"
 #include "engine/shard/server.h"
 #include "engine/shard/stopwatch.h"
 #include "engine/shard/watched.h"
@@ -208,6 +209,7 @@ struct worker {
     struct gate gate;
     struct exporter *exporter; // of worker 0, where there is a live export
     struct loading loading;
+    struct save save;
     struct list waiters; // WAITAOF (durability_commands.c)
     uint64_t watcher;    // for whom the WATCH runs that is running
     struct list slices;  // struct gather: their next slice is to be run
