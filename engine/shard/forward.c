@@ -8,6 +8,7 @@
 #include "engine/shard/defer.h"
 #include "engine/shard/durability.h"
 #include "engine/shard/gather.h"
+#include "engine/shard/glance.h"
 #include "engine/shard/monitor.h"
 #include "engine/shard/native.h"
 #include "engine/shard/run_call.h"
@@ -265,6 +266,33 @@ static cold void notes_of(struct worker *w, uint32_t from, const struct served *
     send_note(w, from, s->head->cookie, large, LOG_LARGE_REPLY);
 }
 
+// The commonest request of another worker, GET of a small string that is here, as glance.h does it for frames: the command's answer and
+// what it counts, written into the open block. False: nothing has happened.
+static inline bool serve_glance(struct worker *w, uint32_t from, const struct served *s)
+{
+    const struct mesh_request *head = s->head;
+    uint8_t *at = NULL;
+    struct slice value;
+    if (head->argc != 2 || head->flags != 0 || head->command >= MESH_WORDS || command_at(head->command) != w->native_commands[FCNP_GET])
+        return false;
+    if (unlikely(s->keyspace == NULL || w->gated || w->txns.intents.count > 0 || w->watch.reply_min <= GLANCE_MAX))
+        return false;
+    if (unlikely(mesh_room(&w->mesh, from, MESH_REPLIES, &at) < sizeof(struct mesh_reply) + REPLY_HEADER_MAX + GLANCE_MAX + 2) ||
+        unlikely(!keyspace_glance(s->keyspace, s->argv[1], s->hash, GLANCE_MAX, &value)))
+        return false;
+    uint8_t *text = at + sizeof(struct mesh_reply), *to = reply_put_header(text, '$', value.len);
+    copy_short(to, value.data, value.len);
+    store_u16(to + value.len, 0x0a0d);
+    size_t len = (size_t)(to - text) + value.len + 2;
+    struct mesh_reply *reply = mesh_append(&w->mesh, from, MESH_REPLIES, sizeof *reply + len);
+    assert((uint8_t *)reply == at);
+    *reply = (struct mesh_reply){ .cookie = head->cookie, .len = (uint32_t)len, .heap = MESH_BYTES };
+    w->stats.commands++;
+    w->commands[head->command].calls++;
+    w->stats.requests_served++;
+    return true;
+}
+
 // The reply is written where it will travel; only one that outgrows the block goes by the heap. `timed`: of this request alone,
 // or NULL.
 static void serve_one(struct worker *w, uint32_t from, struct served *s, struct span *timed)
@@ -341,6 +369,8 @@ static void serve_batch(struct worker *w, uint32_t from, struct served *batch, u
         uint16_t id = batch[i].head->command;
         uint32_t flags = likely(id < MESH_WORDS) ? command_at(id)->flags : 0;
         bool alone = span_picks(w, &span, i, flags) && times_alone(w, &span, batch, i);
+        if (likely(!alone) && serve_glance(w, from, &batch[i]))
+            continue;
         serve_one(w, from, &batch[i], unlikely(alone) ? &span : NULL);
     }
     uint64_t ticks = span_close(w, &span, count);
