@@ -274,10 +274,15 @@ def home_of(config, f, name, *args):
 
 @test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=60)
 def a_server_takes_over_what_was_imported(config):
+    for args in (LOGGED, ("--save", "3600 1")):
+        takes_over(config, args)
+
+
+def takes_over(config, args):
     with Folder(config) as f, Other("redis-server", f.path) as c:
         want = fill(c)
         c.must("SAVE")
-        home = home_of(config, f, "home", *LOGGED)
+        home = home_of(config, f, "home", *args)
         f.good("import-rdb", "dump.rdb", home.data, "--shards", config.shards)
         server = home.start()
         with server.client() as s:
@@ -327,14 +332,19 @@ def a_backup_of_a_server_at_work_holds_all_that_was_acknowledged_before_it(confi
                     c.pipeline([("MULTI",), ("SET", f"a{n % 50}", n), ("SET", f"b{n % 50}", n), ("EXEC",)])
                     progress[0] = n
 
-        writer = threading.Thread(target=write, daemon=True)
+        def save():
+            with server.client() as c:
+                while not stop:
+                    c.must("SAVE")
+                    time.sleep(0.05)
+
+        writer, saver = threading.Thread(target=write, daemon=True), threading.Thread(target=save, daemon=True)
         writer.start()
         try:
             for i in range(6):
                 wait_until(lambda: progress[0] > done[0] + 300, 20, "writes")
-                if i % 2:
-                    with server.client() as c:
-                        c.call("BGSAVE")
+                if i == 2:
+                    saver.start()  # from now on the server makes one snapshot after the other, and lets segments go
                 before = progress[0]
                 said = f.good("backup", home.data, f"copy{i}")
                 after = progress[0] + 1

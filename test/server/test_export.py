@@ -442,6 +442,24 @@ def with_a_log_the_same_frames_leave(config):
         check_equal(sorted(g[:3] for g in got), [("delete", b"ready", b""), ("set", b"a", b"1"), ("set", b"b", b"2"), ("set", b"end", b"v")])
 
 
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=60)
+def with_snapshots_and_no_log_frames_leave_too(config):
+    with Exporting(config, "--save", "3600 1000000") as x:
+
+        def ready():
+            with x.server.client() as c:
+                return c.call("SET", "ready", "v") == "OK"
+
+        wait_until(ready, 20, "loading is over")
+        f = x.subscribe()
+        with x.server.client() as c:
+            for i in range(20):
+                c.must("SET", f"k{i}", i)
+            check_equal(c.must("SAVE"), "OK")
+            c.must("DEL", "k7")
+        check_equal(sorted(f.next()[1] for _ in range(21)), sorted([b"k%d" % i for i in range(20)] + [b"k7"]))
+
+
 @test(cells=harness.BACKENDS, own=True, skerry_only=True)
 def a_server_that_stops_sends_what_is_queued(config):
     with Exporting(config, "--wal-export-write-timeout-ms", "5000") as x:
