@@ -230,7 +230,8 @@ static void begin_request(struct fcnp_request *out, struct slice frame)
 {
     out->rq = (struct request){ 0 };
     out->opcode = frame.data[2];
-    out->flags = frame.data[3];
+    out->flags = frame.data[3] & FCNP_FLAGS;
+    out->level = (frame.data[3] & FCNP_LEVEL) / FCNP_LEVEL_ONE;
     out->shape = FCNP_PLAIN;
     out->bare = false;
 }
@@ -242,7 +243,7 @@ int fcnp_parse(struct fcnp *p, struct slice frame, struct slice *argv, uint32_t 
         return fail(p, "bad magic");
     if (frame.len > 1 && frame.data[1] != FCNP_VERSION)
         return fail(p, "unsupported version");
-    if (frame.len > 3 && (frame.data[3] & ~(FCNP_HASH | FCNP_SHARD | FCNP_TAG)) != 0)
+    if (frame.len > 3 && (frame.data[3] & ~(FCNP_HASH | FCNP_SHARD | FCNP_TAG | (p->limits.levels ? FCNP_LEVEL : 0))) != 0)
         return fail(p, "unknown flags");
     uint64_t len = fcnp_frame_len(frame);
     if (len > p->limits.frame_max)

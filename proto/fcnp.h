@@ -24,7 +24,9 @@
 #define FCNP_HEADER      8
 
 enum fcnp_flag { FCNP_HASH = 1, FCNP_SHARD = 2, FCNP_TAG = 4 };
-#define FCNP_FLAGS 7u // all of them
+#define FCNP_FLAGS     7u    // all of them
+#define FCNP_LEVEL     0x18u // where HELLO asked for it: how safe the change has to be; 1 no, 2 everysec, 3 always
+#define FCNP_LEVEL_ONE 8u
 
 enum fcnp_opcode {
 #define FCNP_OP(number, name, word, subword, wire, order, reply) FCNP_##name = (number),
@@ -51,12 +53,17 @@ enum fcnp_result {
 struct fcnp_limits {
     uint64_t frame_max; // header and body (512 MiB + 8)
     uint32_t args_max;  // of the resulting argv
+    bool levels;        // HELLO has asked for levels: two flag bits of a frame
 };
+
+// In HELLO's protocol number: frames may say how safe what they change shall be before they are answered (FCNP_LEVEL).
+#define FCNP_HELLO_LEVELS (UINT64_C(1) << 32)
 
 struct fcnp_request {
     struct request rq; // HELLO's version is argv[1] and must not change the protocol
     uint8_t opcode;    // enum fcnp_opcode
     uint8_t flags;     // which of route_shard, key_hash and key_tag were sent; the others hold nothing
+    uint8_t level;     // 0: as the connection has it; 1: no, 2: everysec, 3: always
     uint8_t shape;     // enum fcnp_shape
     bool bare;         // GET without key bytes (argc 1): the entry is named by key_hash, key_tag and key_len
     uint32_t route_shard;

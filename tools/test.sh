@@ -150,7 +150,9 @@ stage_crash() {
 }
 
 stage_server() {
-    build build gcc --buildtype=release -Db_lto=true -Dwerror=true && together server_tests build -- python3 test/server/sysctl.py build
+    build build gcc --buildtype=release -Db_lto=true -Dwerror=true || return 1
+    together server_tests build -- python3 test/server/sysctl.py build -- server_tests build --appendonly always --io uring --workers 2 --shards 8 \
+        -k test_commands,test_transactions,test_pipeline,test_large
 }
 
 # What a killed process, a power cut and a failing disk leave. Longer: SKERRY_POWER_ROUNDS=1000 tools/test.sh --only power

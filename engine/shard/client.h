@@ -21,6 +21,7 @@ enum client_flag {
     CLIENT_REPLY_SKIP = 1 << 6,      // the next command's reply
     CLIENT_REPLY_SKIP_NEXT = 1 << 7, // set by CLIENT REPLY SKIP itself, becomes SKIP behind it
     CLIENT_MONITOR = 1 << 9,
+    CLIENT_LEVELS = 1 << 10,   // its FCNP frames may carry a level
     CLIENT_CLOSE_NOW = 1 << 8, // CLIENT KILL by another client: checked when the worker gets to it
 };
 

@@ -93,6 +93,7 @@ struct conn {
     bool barrier;       // a transaction has not been granted everywhere: what follows must come behind it
     bool held;          // CLIENT PAUSE
     bool queueing;      // between MULTI and EXEC
+    bool gated;         // replies wait for the log, or it has to be seen whether they do (gate.h)
     bool admin;         // of the admin port: HTTP, and no client
     bool crowded;       // PENDING_MAX requests are at other workers
     bool backlog;       // `carry` may hold whole requests
@@ -127,7 +128,6 @@ struct conn {
     int64_t soft_since_ms; // over the soft output limit since; 0 = not
     struct multi *multi;   // MULTI and WATCH; NULL: never asked for
     // Gates (gate.h).
-    bool gated;            // replies wait, or it has to be seen whether they do
     bool shut;             // EXEC is at work: until it says what its replies wait for
     uint8_t gate_frame;    // as `frame`, of the request that waited last
     uint8_t level;         // enum gate_level, that the request being run asks for

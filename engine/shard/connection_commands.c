@@ -143,7 +143,7 @@ static void hello_native(struct call *c)
     struct reply *r = c->reply;
     const struct worker *w = c->worker;
     int64_t protocol = FCNP_VERSION;
-    if (c->argc > 1 && (!number_parse_i64(c->argv[1], &protocol) || protocol != FCNP_VERSION)) {
+    if (c->argc > 1 && (!number_parse_i64(c->argv[1], &protocol) || (protocol & ~(int64_t)FCNP_HELLO_LEVELS) != FCNP_VERSION)) {
         reply_error(r, "NOPROTO unsupported protocol version");
         return;
     }
@@ -151,7 +151,10 @@ static void hello_native(struct call *c)
         reply_error(r, "NOAUTH HELLO must be called with the client already authenticated: AUTH comes first");
         return;
     }
-    reply_array(r, 2 * 13);
+    bool levels = (protocol & (int64_t)FCNP_HELLO_LEVELS) != 0;
+    if (levels)
+        c->client->flags |= CLIENT_LEVELS;
+    reply_array(r, levels ? 2 * 14 : 2 * 13);
     put_pair(r, "server", "skerry");
     put_pair(r, "version", SKERRY_VERSION);
     put_number_pair(r, "proto", FCNP_VERSION);
@@ -170,6 +173,8 @@ static void hello_native(struct call *c)
     put_pair(r, "route_mode", w->route.mode == ROUTE_FULL_KEY ? "full_key" : "session_prefix");
     put_number_pair(r, "frame_max", w->options.proto_max_bulk_len + FCNP_HEADER);
     put_number_pair(r, "epoch", (uint64_t)w->server->started_wall_ms);
+    if (levels)
+        put_number_pair(r, "levels", 1);
 }
 
 void cmd_hello(struct call *c)

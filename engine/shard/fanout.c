@@ -150,7 +150,8 @@ static void granted(struct worker *w, struct txn *t)
 {
     struct gather *g = container_of(t, struct gather, txn);
     bool walks = g->command->run == cmd_keys && t->outcome == TXN_GOOD; // then the connection waits until the end
-    if (g->due->conn != NULL && !walks)
+    // Behind WATCH nothing runs before it has been answered (multi_watching).
+    if (g->due->conn != NULL && !walks && !g->due->barrier)
         conn_pass(g->due->conn);
     if (t->outcome == TXN_GOOD) {
         run(w, g);

@@ -289,9 +289,10 @@ static bool all_durable(const struct worker *w)
 static uint64_t call_position(struct worker *w, const struct call *call)
 {
     struct command_keys keys;
-    uint32_t flags = call->command->flags;
+    if ((call->command->flags & (CMD_READONLY | CMD_WRITE)) == 0)
+        return 0;
     if (!command_keys(call->command, call->argv, call->argc, &keys))
-        return (flags & (CMD_READONLY | CMD_WRITE)) == 0 || w->effects.open ? 0 : newest(w);
+        return w->effects.open ? 0 : newest(w);
     if (w->gate.level != GATE_ALWAYS)
         return newest(w); // there is no table
     uint64_t position = key_position(w, call->hash);

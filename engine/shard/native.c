@@ -16,6 +16,7 @@ struct fcnp_limits native_limits(const struct conn *c)
     return (struct fcnp_limits){
         .frame_max = FCNP_HEADER + (known ? c->worker->options.proto_max_bulk_len : STRANGER_FRAME_MAX),
         .args_max = known ? ARGS_MAX : STRANGER_ARGS_MAX,
+        .levels = (c->client.flags & CLIENT_LEVELS) != 0,
     };
 }
 

@@ -359,11 +359,13 @@ static inline void begin_frame(struct conn *c, struct item *item, const struct f
     if (likely(item->hot != HOT_NOT)) {
         c->frame = FCNP_PLAIN + 1;
         c->bare = false;
+        c->level = GATE_NO;
         if (item->hot == HOT_CLAIM)
             native_verify(c, item);
         return;
     }
     c->frame = (uint8_t)(frame->shape + 1);
+    c->level = frame->level > 0 ? frame->level - 1 : GATE_NO;
     if (frame->shape == FCNP_RESP2)
         c->client.protocol = PROTOCOL_RESP2;
     c->bare = frame->bare;
@@ -534,6 +536,7 @@ uint32_t run_frames(struct conn *c, struct item *items, struct fcnp_request *fra
     c->client.protocol = protocol;
     c->frame = 0;
     c->bare = false;
+    c->level = GATE_NO;
     c->worker->stats.native_frames += ran;
     return ran;
 }
