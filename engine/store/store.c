@@ -9,6 +9,7 @@
 #include "engine/store/inside.h"
 
 #define EVICT_MAX          256 // entries a call: a limit that was lowered is reached step by step
+#define MOVES_AN_ENTRY     4   // references moved that take as long as an entry that expires
 #define KEEP_FREE_GRANULES 32  // 2 MiB and a 64th of all stay at hand, the rest goes back to the system
 
 static uint64_t entry_hash(const void *context, const struct entry *e)
@@ -353,12 +354,22 @@ struct owner store_owner(struct store *s, uint32_t ref)
     return o;
 }
 
+struct expiry {
+    struct store *store;
+    uint32_t *budget;
+};
+
 static bool expire(void *context, uint32_t ref)
 {
-    struct owner o = store_owner(context, ref);
+    const struct expiry *x = context;
+    struct owner o = store_owner(x->store, ref);
     if (o.keyspace == NULL)
         return false;
+    const uint64_t *moved = &x->store->world.work.moved, before = *moved;
     keyspace_remove_spot(o.keyspace, o.hash, o.spot);
+    // A segment that shrank is work as well.
+    uint64_t cost = (*moved - before) / MOVES_AN_ENTRY;
+    *x->budget -= cost < *x->budget ? (uint32_t)cost : *x->budget;
     o.keyspace->stats.expired++;
     return true;
 }
@@ -373,7 +384,8 @@ static bool discard(struct store *s)
 bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
 {
     s->now_ms = now_ms;
-    bool more = deadline_advance(&s->deadlines, now_ms, &budget, expire, s);
+    struct expiry expiry = { .store = s, .budget = &budget };
+    bool more = deadline_advance(&s->deadlines, now_ms, &budget, expire, &expiry);
     if (budget > 0 && free_garbage(s, &budget))
         more = true;
     if (budget > 0 && s->garbage == NULL && deadline_sweep(&s->deadlines, &budget))
