@@ -432,8 +432,9 @@ def run_to_end(config, *args, seconds=10, prefix=(), env=None):
     """Runs a server that is expected to end by itself; gives its exit status and output."""
     command = list(prefix) + config.but(appendonly=None).command() + [str(a) for a in args]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
-                              timeout=seconds * SLOW, cwd="/")
+        with tempfile.TemporaryDirectory() as directory:  # its data directory lies there, and is a fresh one each time
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
+                                  timeout=seconds * SLOW, cwd=directory)
     except subprocess.TimeoutExpired as late:
         raise Failure(f"still runs after {seconds * SLOW:.0f} s; it said {short(late.stdout)}") from None
     return done.returncode, done.stdout.decode(errors="replace")
