@@ -112,7 +112,8 @@ static int sort_segments(struct keeper *k, struct names *n)
     struct keeper_segments *s = &k->segments;
     if (n->segment_count > 0)
         qsort(n->segments, n->segment_count, sizeof *n->segments, by_id);
-    s->next_id = k->origin.last_segment + 1;
+    // Not below the manifest's first one, though there may be none of that name (any more): recovery does not look there.
+    s->next_id = k->origin.last_segment + 1 > k->manifest.first_segment ? k->origin.last_segment + 1 : k->manifest.first_segment;
     uint64_t end = k->origin.lsn; // of the one that is looked at
     int failed = 0;
     for (uint32_t i = n->segment_count; i-- > 0 && failed == 0;) {

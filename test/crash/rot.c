@@ -230,8 +230,10 @@ static bool unwitnessed(const struct rot *r, enum damage kind, const char *name,
 {
     if (with_manifest)
         return true;
-    bool whole_file = kind == DAMAGE_TRUNCATE || kind == DAMAGE_REMOVE || kind == DAMAGE_COPY || kind == DAMAGE_SWAP;
-    return !r->witnessed && (f->report.lsn >= r->witness || (whole_file && segment_id_of(name) >= r->newest));
+    if (r->witnessed)
+        return false;
+    bool whole_file = kind == DAMAGE_TRUNCATE || kind == DAMAGE_REMOVE || kind == DAMAGE_COPY;
+    return f->report.lsn >= r->witness || kind == DAMAGE_SWAP || (whole_file && segment_id_of(name) >= r->newest);
 }
 
 static bool nothing_is_lost(const struct rot *r, const struct past_found *f)

@@ -163,22 +163,44 @@ static void surviving_names(const struct sim_disk *d, struct sim_names *out, str
 
 // ---- a process that was killed
 
+// What a sector held before it was written, if that is what it shows now (a write that failed may not have).
+static void take_back(struct sim_file *f, const struct sim_write *w, uint32_t sector)
+{
+    uint8_t old[SIM_SECTOR] = { 0 }, new[SIM_SECTOR];
+    uint64_t at = w->offset + (uint64_t)sector * SIM_SECTOR;
+    uint32_t len = w->len - sector * SIM_SECTOR < SIM_SECTOR ? w->len - sector * SIM_SECTOR : SIM_SECTOR;
+    if (at + len > f->now.size)
+        return;
+    image_read(&f->now, new, len, at);
+    if (memcmp(new, w->bytes->data + sector * SIM_SECTOR, len) != 0)
+        return;
+    if (at + len <= f->durable.size)
+        image_read(&f->durable, old, len, at);
+    image_write(&f->now, old, len, at);
+}
+
+// What was in flight ends, and what has failed (itself, or the sync that covered it) is decided: whoever reads the file from now on sees
+// what the device has, and a sync makes just that durable.
 static void kill_writes(struct sim_disk *d, struct sim_file *f, struct prng *p)
 {
     for (struct sim_write *w = f->writes; w != NULL; w = w->next) {
-        if (w->done_at != 0)
-            continue;
-        struct fates fates = draw(w, p, CRASH_SUBSET);
+        bool undecided = w->done_at == 0 || w->doomed;
+        struct fates fates = draw(w, p, undecided ? CRASH_SUBSET : CRASH_KEEP);
         uint32_t sectors = sectors_of(w);
-        w->gone = calloc(1, sectors / 8 + 1);
+        if (w->gone == NULL)
+            w->gone = calloc(1, sectors / 8 + 1);
         assert(w->gone != NULL);
         for (uint32_t s = 0; s < sectors; s++) {
             enum fate fate = fate_of(&fates, s);
+            if (fate == FATE_DROP && w->doomed && !sim_write_gone(w, s))
+                take_back(f, w, s);
             land(&f->now, w, s, fate, p);
             if (fate == FATE_DROP)
                 w->gone[s / 8] |= (uint8_t)(1u << (s % 8));
         }
-        w->done_at = ++d->tick;
+        if (w->done_at == 0)
+            w->done_at = ++d->tick;
+        w->doomed = false;
     }
 }
 

@@ -694,6 +694,34 @@ static void what_an_interrupted_life_left_is_removed(void)
     sim_disk_free(d);
 }
 
+// A stop without a record says that the next number is the first needed; files of lower numbers that were made ahead may be gone since.
+static void no_segment_gets_a_number_below_the_first_one_that_is_needed(void)
+{
+    struct sim_disk *d = sim_disk_new(19);
+    open_good(d, 1, true);
+    house.log.stopped = true;
+    house.log.back = house.log.ready;
+    house.log.ready = NULL;
+    (void)keeper_step(house.k);
+    check_equal(keeper_end(house.k, true), 0);
+    house_close(&house);
+    while (count_names(d, "log-") > 0)
+        for (uint32_t i = 0; i < d->names.count; i++)
+            if (strncmp(d->names.items[i].name, "log-", 4) == 0)
+                sim_disk_remove(d, d->names.items[i].name);
+    open_good(d, 1, true);
+    append(3);
+    house_close(&house);
+    struct prng p;
+    prng_init(&p, 1);
+    struct sim_disk *after = sim_disk_crash(d, &p, CRASH_DROP);
+    open_good(after, 1, true);
+    all_there(&house, 1, 3);
+    stop_clean();
+    sim_disk_free(after);
+    sim_disk_free(d);
+}
+
 TESTS(TEST(a_new_directory_gets_an_identity_and_segments), TEST(what_was_logged_is_loaded_by_every_worker),
       TEST(a_snapshot_lets_old_segments_go_and_they_become_new_ones), TEST(old_segments_beyond_the_spare_ones_are_removed),
       TEST(without_a_log_there_are_snapshots_only), TEST(a_log_may_be_left_and_taken_up_again),
@@ -704,4 +732,5 @@ TESTS(TEST(a_new_directory_gets_an_identity_and_segments), TEST(what_was_logged_
       TEST(chunks_of_a_set_that_is_no_more_are_thrown_away), TEST(chunks_on_their_way_are_bounded),
       TEST(pieces_on_their_way_are_bounded_by_bytes), TEST(a_piece_that_a_worker_cannot_apply_ends_the_load),
       TEST(a_directory_that_recovery_refuses_is_refused), TEST(the_witness_is_written_once_a_second_at_most),
-      TEST(rot_in_cold_files_is_said_and_counted), TEST(what_an_interrupted_life_left_is_removed))
+      TEST(rot_in_cold_files_is_said_and_counted), TEST(what_an_interrupted_life_left_is_removed),
+      TEST(no_segment_gets_a_number_below_the_first_one_that_is_needed))
