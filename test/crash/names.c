@@ -22,8 +22,10 @@ struct inode {
     enum header now, durable; // what its headers say
 };
 
+enum change_kind { CREATED, RENAMED, UNLINKED };
+
 struct change {
-    enum { CREATED, RENAMED, UNLINKED } kind;
+    enum change_kind kind;
     enum slot_name name;
     int inode;
 };
@@ -52,7 +54,7 @@ struct names {
 
 // ---- what the operations do; false: it cannot be done now
 
-static bool change(struct world_of_names *w, int kind, enum slot_name name, int inode)
+static bool change(struct world_of_names *w, enum change_kind kind, enum slot_name name, int inode)
 {
     w->changes[w->change_count++] = (struct change){ .kind = kind, .name = name, .inode = inode };
     return true;
