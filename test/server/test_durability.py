@@ -476,3 +476,40 @@ def a_frame_says_how_safe_its_change_has_to_be(config):
                 check(c.read() is fcnp.Ok, "SET")
             check(int(info(watch)["log_replies_held"]) > before, "held at level always")
             check_equal(c.call(fcnp.GET, b"safe:7"), b"value", "GET")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=120)
+def replies_that_wait_keep_their_order_and_their_bytes(config):
+    big = [os.urandom(300_000 + i) for i in range(4)]
+    for cell in several(config):
+        for policy in ("always", "no"):
+            with Folder() as folder, durable(cell, folder, policy) as s:
+                for round in range(5):
+                    key = f"q{round}"
+                    with s.client() as c:  # QUIT, and a half that is closed, while replies wait
+                        check_equal(c.pipeline([("SET", key, "1"), ("GET", key), ("QUIT",)]), ["OK", b"1", "OK"], "QUIT")
+                        c.expect_closed()
+                    with s.client() as c:
+                        c.send(encode("SET", key, "2") + encode("GET", key))
+                        c.half_close()
+                        check_equal([c.read(), c.read()], ["OK", b"2"], "half a connection")
+                        c.expect_closed()
+                    with s.client() as c:  # values that are sent by reference and written over meanwhile
+                        words = [w for i, value in enumerate(big) for w in
+                                 [("SET", f"b{i}", value), ("GET", f"b{i}"), ("SET", f"b{i}", "x"), ("MGET", f"b{i}", key)]]
+                        want = [w for value in big for w in ["OK", value, "OK", [b"x", b"2"]]]
+                        sender = threading.Thread(target=c.send, args=(b"".join(encode(*w) for w in words),))
+                        sender.start()
+                        got = [c.read() for _ in want]
+                        sender.join()
+                        check(got == want, f"large values: differ at {[i for i, w in enumerate(want) if got[i] != w][:3]}")
+                        got = c.pipeline([("MULTI",), ("SET", "m1", round), ("SET", "m2", round), ("GET", "m1"), ("INCR", "m3"), ("EXEC",), ("PING",),
+                                          ("GET", "m3")])
+                        check_equal(got[-3:], [["OK", "OK", b"%d" % round, round + 1], "PONG", b"%d" % (round + 1)], "EXEC")
+                    c = s.client()  # a client that goes away
+                    c.send(b"".join(encode("SET", f"g{i}", "1") for i in range(50)))
+                    c.close()
+                    with s.client() as c:
+                        c.send(b"".join(encode("SET", "r", i) + encode("GET", "r") for i in range(500)))
+                        for i in range(500):
+                            check_equal([c.read(), c.read()], ["OK", b"%d" % i], "a long pipeline")
