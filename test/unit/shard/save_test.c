@@ -231,7 +231,7 @@ static void read_set(struct rig *r, uint64_t set)
             check(!i->present); // once
             *i = (struct seen_entry){
                 .present = true,
-                .type = (e.flags & RECORD_TYPE) >> 4,
+                .type = (uint8_t)((e.flags & RECORD_TYPE) >> 4),
                 .mark = (e.flags & RECORD_MARK) != 0,
                 .deadline = e.deadline_ms,
                 .value = hash_route(e.value),
