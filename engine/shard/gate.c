@@ -421,9 +421,10 @@ bool gate_lets_reads(const struct conn *c)
     return !c->worker->gate.loading && (level_of(c->worker, c) != GATE_ALWAYS || all_durable(c->worker));
 }
 
+// Where they are refused they need not wait to hear it.
 bool gate_stops_writers(const struct worker *w)
 {
-    return atomic_load_explicit(&w->server->logs_behind, memory_order_relaxed) > 0;
+    return atomic_load_explicit(&w->server->logs_behind, memory_order_relaxed) > 0 && gate_refusal(w) == NULL;
 }
 
 // ---- answers to other workers
@@ -659,7 +660,8 @@ static void check_behind(struct worker *w)
     struct gate *g = &w->gate;
     struct server *s = w->server;
     uint64_t waiting = w->effects.sent_bytes - atomic_load_explicit(&w->effects.port->taken_bytes, memory_order_relaxed);
-    uint64_t limit = w->options.log_buffer_limit;
+    uint64_t room = atomic_load_explicit(&w->effects.port->room, memory_order_relaxed);
+    uint64_t limit = room < w->options.log_buffer_limit ? room : w->options.log_buffer_limit;
     if (likely(!g->behind && waiting <= limit))
         return;
     if (!g->behind) {

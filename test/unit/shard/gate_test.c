@@ -202,6 +202,12 @@ static void writers_wait_while_the_log_is_behind(void)
     atomic_store(&r.port.taken_bytes, r.w->effects.sent_bytes - 40);
     gate_turn(r.w);
     check(!gate_stops_writers(r.w));
+    atomic_store(&r.port.room, 10); // no more is sure to find a segment
+    gate_turn(r.w);
+    check(gate_stops_writers(r.w));
+    atomic_store(&r.port.state, LOG_FULL); // then they are refused instead
+    gate_turn(r.w);
+    check(!gate_stops_writers(r.w));
     rig_stop(&r);
 }
 

@@ -57,6 +57,7 @@ static inline void rig_start(struct rig *r, uint64_t memory_max, bool logs)
     w->commands = calloc(command_count(), sizeof *w->commands);
     assert(w->commands != NULL);
     log_port_init(&r->port);
+    atomic_store(&r->port.room, UINT64_MAX);
     if (logs)
         effects_start(w, &r->port);
 }
