@@ -406,7 +406,8 @@ void effects_swapped(struct worker *w, uint32_t a, uint32_t b)
 static const struct ticket *holder(const struct worker *w, uint64_t print)
 {
     const struct ticket *t = intents_holder(&w->txns.intents, print);
-    return t != NULL && t->kind == TICKET_SHARE && list_empty(&t->link) ? t : NULL;
+    // One that has this key and waits for others has done nothing yet.
+    return t != NULL && t->kind == TICKET_SHARE && t->waiting == 0 && list_empty(&t->link) ? t : NULL;
 }
 
 static void settle_print(struct worker *w, uint64_t print)
@@ -456,7 +457,7 @@ void effects_settle_share(struct worker *w, const struct ticket *t)
 void effects_mark(struct worker *w, uint64_t txn, uint32_t parts)
 {
     struct effects *e = &w->effects;
-    if (!e->on || parts < 2 || !batch_ready(w))
+    if (!e->on || parts < 2 || w->server->logging.fault == GATE_FAULT_NO_MARKERS || !batch_ready(w))
         return;
     struct log_batch *b = e->batch;
     if (b->marker_count == b->marker_cap) {

@@ -242,13 +242,17 @@ static void ask_sync(struct worker *w, uint64_t position)
         return;
     if (position > e->position)
         w->gate.sync = true;
-    else
+    else {
         atomic_store_explicit(&e->port->wants_sync, true, memory_order_release);
+        logging_wake(w, true);
+    }
 }
 
 static struct gate_need write_need(struct worker *w, enum gate_level level, uint64_t position)
 {
     struct gate *g = &w->gate;
+    if (unlikely(w->server->logging.fault == GATE_FAULT_EARLY_REPLY))
+        return (struct gate_need){ 0 };
     switch (level) {
     case GATE_NO:
         return (struct gate_need){ .written = position };
@@ -295,10 +299,12 @@ static uint64_t call_position(struct worker *w, const struct call *call)
         return w->effects.open ? 0 : newest(w);
     if (w->gate.level != GATE_ALWAYS)
         return newest(w); // there is no table
-    uint64_t position = key_position(w, call->hash);
+    uint64_t position = 0;
     const struct keyspace *any = store_keyspace(w->store, w->id, 0);
-    for (uint32_t i = keys.first + keys.step; i <= keys.last; i += keys.step) {
-        uint64_t next = key_position(w, keyspace_hash(any, call->argv[i]));
+    for (uint32_t i = keys.first; i <= keys.last; i += keys.step) {
+        // A part of a command that is spread has not been located.
+        bool located = i == keys.first && call->keyspace != NULL;
+        uint64_t next = key_position(w, located ? call->hash : keyspace_hash(any, call->argv[i]));
         position = next > position ? next : position;
     }
     return position;
@@ -306,6 +312,8 @@ static uint64_t call_position(struct worker *w, const struct call *call)
 
 static struct gate_need read_need(struct worker *w, uint64_t position)
 {
+    if (unlikely(w->server->logging.fault == GATE_FAULT_DIRTY_READ))
+        return (struct gate_need){ 0 };
     if (position > w->gate.durable)
         ask_sync(w, position);
     return (struct gate_need){ .durable = position };
@@ -718,7 +726,9 @@ void gate_turn(struct worker *w)
 bool gate_has_news(const struct worker *w)
 {
     const struct log_port *port = w->effects.port;
+    // Under always nobody is told of what is only written.
+    bool written = w->gate.level != GATE_ALWAYS && port != NULL;
     return port != NULL && (atomic_load_explicit(&port->durable, memory_order_acquire) != w->gate.durable ||
-                            atomic_load_explicit(&port->written, memory_order_acquire) != w->gate.written ||
+                            (written && atomic_load_explicit(&port->written, memory_order_acquire) != w->gate.written) ||
                             (atomic_load_explicit(&port->state, memory_order_acquire) != w->gate.state && !w->effects.failed));
 }

@@ -38,6 +38,14 @@ struct worker;
 #define GATE_STALL_NS (900 * UINT64_C(1000000))
 #define GATE_STEPS    64 // marks in time of what is not durable
 
+// Tests of the tests: what gates must not do. Only the simulation sets it (logging.h).
+enum gate_fault {
+    GATE_FAULT_NONE,
+    GATE_FAULT_EARLY_REPLY, // a write is answered at once
+    GATE_FAULT_DIRTY_READ,  // a read shows what is not durable
+    GATE_FAULT_NO_MARKERS,  // the log may cut a transaction
+};
+
 enum gate_level { GATE_NO, GATE_EVERYSEC, GATE_ALWAYS };
 
 // What a reply waits for: positions, 0 = nothing.

@@ -24,6 +24,7 @@ enum logging_stage { LOGGING_NONE, LOGGING_LOADING, LOGGING_LOADED, LOGGING_MADE
 
 struct logging {
     struct keeper *keeper; // NULL: nothing survives
+    uint8_t fault;         // enum gate_fault
     bool on;               // appendonly; else the directory holds snapshots alone
     _Atomic uint32_t stage;
     _Atomic uint32_t serving; // workers that log
