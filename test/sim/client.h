@@ -208,5 +208,8 @@ void sim_counter_read(struct sim *s, struct client_sim *c, uint32_t counter, int
 uint32_t sim_databases(const struct sim *s);
 uint32_t sim_shards(const struct sim *s);
 void sim_say(const struct sim *s, const char *format, ...) printf_like(2, 3);
+bool sim_stopping(const struct sim *s);
+bool sim_asks_snapshots(const struct sim *s);
+const struct route *sim_route(const struct sim *s);
 bool sim_lenient(const struct sim *s);  // the server may close a connection: it stops, or memory fails
 bool sim_compares(const struct sim *s); // no memory fails, so every reply is known

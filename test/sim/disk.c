@@ -230,7 +230,7 @@ static int sync_names(struct disk *disk)
     struct sim_disk *d = disk_of(disk);
     if (!powered(d) || fails(d, DISK_FAIL_NAMES))
         return -EIO;
-    if (!fails(d, DISK_LYING_SYNC))
+    if (!fails(d, DISK_LYING_NAMES))
         happen(d, &(struct sim_event){ .kind = EVENT_SYNC_NAMES, .good = true });
     return 0;
 }

@@ -80,6 +80,7 @@ enum sim_disk_fault {
     DISK_LOST_WRITE,      // answered with success, and never done
     DISK_MISDIRECT_WRITE, // done at another block of the file
     DISK_LYING_SYNC,      // answered with success, and nothing became durable
+    DISK_LYING_NAMES,     // the same of the directory's
     DISK_FAULTS
 };
 
@@ -132,7 +133,7 @@ void sim_disk_cut(struct sim_disk *d, uint64_t nth);
 // ---- crashes (disk_crash.c)
 
 enum crash_kind {
-    CRASH_KILLED,  // of the process alone: what was done is there; of writes in flight, whatever sectors
+    CRASH_KILLED,  // of the process alone: what was done is there; of writes in flight or failed, whatever sectors
     CRASH_DROP,    // nothing pending survives
     CRASH_KEEP,    // all of it does
     CRASH_SUBSET,  // any of it

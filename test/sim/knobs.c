@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "engine/store/store.h"
+#include "persist/log.h"
 #include "reactor/clock.h"
 
 // One of a few, so that the ends of a range are drawn often.
@@ -128,12 +129,44 @@ void knobs_of_history(struct knobs *k)
     k->stop_early = false;
 }
 
+void knobs_of_durable(struct knobs *k, struct prng *p)
+{
+    knobs_of_history(k);
+    struct storage_knobs *d = &k->storage;
+    d->policy = (uint32_t)prng_below(p, 3);
+    d->segment_size = PICK(p, 65536, 65536, 131072, 1048576);
+    d->method = PICK32(p, LOG_METHOD_DSYNC, LOG_METHOD_FDATASYNC, LOG_METHOD_LINKED);
+    d->frames_in_flight = PICK32(p, 1, 2, 4, LOG_FRAMES_MAX);
+    d->spare = PICK32(p, 0, 2, 4);
+    d->hosted = prng_below(p, 2) == 0;
+    // Values of these clients are up to 40,000 bytes long.
+    if (k->world.net.segment_max < 1448)
+        k->world.net.segment_max = 1448;
+    if (k->world.buffer_size < 512)
+        k->world.buffer_size = 512;
+    k->world.file_ns = PICK(p, 0, 100 * NS_PER_US, 2 * NS_PER_MS, 20 * NS_PER_MS);
+    k->world.file_spike_ns = PICK(p, 5 * NS_PER_MS, 300 * NS_PER_MS, 2 * NS_PER_SEC);
+    k->world.file_spike = PICK32(p, 0, 5, 50);
+    if (prng_below(p, 6) == 0) {
+        k->world.write_error = PICK32(p, 0, 10);
+        k->world.short_write = PICK32(p, 0, 10);
+        k->world.sync_error = PICK32(p, 0, 20);
+    }
+    // Room for some segments, and no more.
+    d->budget = prng_below(p, 8) == 0 ? (8 + prng_below(p, 8)) * d->segment_size : 0;
+}
+
 void knobs_print(const struct knobs *k)
 {
     printf("workers %u, shards %u, clients %u, databases %u, starving %u, tick %llu ns, memory fails %u, maxmemory %llu (%u), kill %u%s\n",
            k->workers, k->shards, k->clients, k->databases, k->starve_permille, (unsigned long long)k->tick_ns, k->memory_fails,
            (unsigned long long)k->maxmemory, k->policy, k->workload.kill, k->stop_early ? ", stopped early" : "");
     const struct world_knobs *w = &k->world;
+    const struct storage_knobs *d = &k->storage;
+    if (d->segment_size > 0)
+        printf("storage: policy %u, segments %llu (%u spare), method %u, %u frames, %s; file ops %llu ns, spikes %llu (%u)\n", d->policy,
+               (unsigned long long)d->segment_size, d->spare, d->method, d->frames_in_flight, d->hosted ? "hosted" : "apart",
+               (unsigned long long)w->file_ns, (unsigned long long)w->file_spike_ns, w->file_spike);
     printf("network: delay %llu, spike %llu (%u), segment %u\n", (unsigned long long)w->net.delay_ns, (unsigned long long)w->net.spike_ns,
            w->net.spike_permille, w->net.segment_max);
     printf("reactor: buffers %u x %u, wake %llu, hold %u, cut %u, end %u, no buffer %u, accept error %u, end accept %u, short send %u\n",

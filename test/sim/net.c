@@ -230,6 +230,19 @@ void net_shutdown(struct net *n, struct socket *s)
     pipe_end(&s->out, arrival_ns(n));
 }
 
+void net_crash(struct net *n)
+{
+    for (int i = 0; i < SIM_FDS_MAX; i++) {
+        struct socket *s = n->sockets[i];
+        if (s == NULL)
+            continue;
+        net_shutdown(n, s);
+        s->reset_ns = *n->now_ns;
+        if (prng_below(&n->prng, 2) == 0) // with bytes that nobody has read, a kernel sends RST
+            pipe_drop(&s->in);
+    }
+}
+
 static void close_listener(struct net *n, struct listener_socket *l)
 {
     while (l->waiting > 0)

@@ -94,4 +94,6 @@ void net_abort(struct net *n, struct listener_socket *l); // the oldest one wait
 size_t net_send(struct net *n, struct socket *s, const uint8_t *bytes, size_t len);
 void net_shutdown(struct net *n, struct socket *s);
 void net_close(struct net *n, int fd);
+// The server's process is gone: nothing more leaves it, and what it has sent still arrives. Its ends are to be closed.
+void net_crash(struct net *n);
 bool net_is_reset(const struct net *n, const struct socket *s);

@@ -6,47 +6,15 @@
 #include <stdio.h>
 
 #include "engine/shard/conn.h"
-#include "engine/shard/worker.h"
 #include "reactor/clock.h"
-#include "test/sim/client.h"
-#include "test/sim/knobs.h"
-#include "test/sim/pages.h"
-#include "test/sim/traffic.h"
+#include "test/sim/sim_inside.h"
 
 #define PATIENCE_NS  (10 * NS_PER_SEC) // without faults, everything that is due has come by then
-#define STEPS_MAX    UINT64_C(20000000)
 #define STARVE_STEPS 3000
 #define STARVE_NS    (100 * NS_PER_MS)
 #define CHECK_EVERY  256
 #define CONN_SLACK   (UINT64_C(4) << 20) // what a connection may hold beside the replies that are due
 #define MESH_BACKLOG 512
-
-struct counter {
-    uint64_t sent, got;
-    uint64_t *seen; // bits
-    uint64_t seen_cap;
-};
-
-struct sim {
-    struct sim_options options;
-    struct knobs knobs;
-    struct world world;
-    struct pages pages;
-    struct prng schedule;
-    struct server server;
-    struct server_host host;
-    struct worker *workers[WORLD_REACTORS_MAX];
-    struct reactor *reactors[WORLD_REACTORS_MAX];
-    bool running[WORLD_REACTORS_MAX];
-    int listeners[WORLD_REACTORS_MAX];
-    uint32_t starved; // a worker that gets no turns, or none
-    uint64_t starved_until_step, starved_until_ns;
-    struct client_sim clients[CLIENTS_MAX];
-    struct traffic traffic; // in its place, in histories that are checked
-    struct counter counters[COUNTERS];
-    uint64_t steps;
-    bool stopping;
-};
 
 // ---- what clients ask
 
@@ -78,6 +46,21 @@ bool sim_compares(const struct sim *s)
 bool sim_lenient(const struct sim *s)
 {
     return s->stopping || s->knobs.memory_fails > 0 || s->knobs.workload.kill > 0;
+}
+
+bool sim_stopping(const struct sim *s)
+{
+    return s->stopping;
+}
+
+bool sim_asks_snapshots(const struct sim *s)
+{
+    return s->options.snapshots;
+}
+
+const struct route *sim_route(const struct sim *s)
+{
+    return &s->server.route;
 }
 
 int sim_listener(struct sim *s, struct prng *prng)
@@ -134,67 +117,6 @@ void sim_counter_read(struct sim *s, struct client_sim *c, uint32_t counter, int
                    counter, value, got, k->sent);
 }
 
-// ---- the server
-
-static void stop_requested(struct server *server)
-{
-}
-
-static void make_server(struct sim *s)
-{
-    struct server *server = &s->server;
-    server->order.fault = s->options.fault;
-    options_init(&server->options);
-    server->options.databases = (int64_t)s->knobs.databases;
-    server->options.maxmemory = s->knobs.maxmemory;
-    server->options.maxmemory_policy = (int)s->knobs.policy;
-    s->host = (struct server_host){ .stop_requested = stop_requested, .os = "simulation", .compiler = "", .allocator = "libc", .pid = 1 };
-    server->host = &s->host;
-    server->executable = "";
-    server->config_file = "";
-    snprintf(server->run_id, sizeof server->run_id, "%040" PRIx64, s->options.seed);
-    server->started_ns = s->world.now_ns;
-    server->started_wall_ms = world_wall_ms(&s->world);
-    server->worker_count = s->knobs.workers;
-    server->workers = s->workers;
-    route_init(&server->route, s->knobs.shards, ROUTE_FULL_KEY);
-    server->rings = mesh_rings_new(server->worker_count);
-    assert(server->rings != NULL);
-}
-
-static void start_workers(struct sim *s, struct prng *seeds)
-{
-    struct hash_secret secret = { prng_next(seeds), prng_next(seeds) };
-    for (uint32_t i = 0; i < s->knobs.workers; i++) {
-        s->reactors[i] = world_reactor_new(&s->world);
-        int rc = worker_new(&s->workers[i], &s->server, i, s->reactors[i], &s->pages.memory, prng_next(seeds), &secret);
-        assert(rc == 0);
-        s->listeners[i] = net_listen(&s->world.net);
-        rc = worker_listen(s->workers[i], s->listeners[i], prng_below(seeds, 4) == 0);
-        assert(rc == 0);
-        s->running[i] = true;
-    }
-}
-
-static void stop_server(struct sim *s, enum server_stop how)
-{
-    sim_say(s, "the server is told to stop");
-    s->stopping = true;
-    atomic_store(&s->server.stop, how);
-    for (uint32_t i = 0; i < s->knobs.workers; i++)
-        reactor_wake(s->reactors[i], NULL);
-}
-
-static void free_server(struct sim *s)
-{
-    for (uint32_t i = 0; i < s->knobs.workers; i++) {
-        s->workers[i] = worker_free(s->workers[i]);
-        s->reactors[i] = reactor_close_all(s->reactors[i]);
-    }
-    mesh_rings_free(s->server.rings);
-    options_deinit(&s->server.options);
-}
-
 // ---- invariants
 
 static void check_conn(struct sim *s, const struct conn *c, uint64_t due)
@@ -222,14 +144,6 @@ static void check_bounds(struct sim *s)
 
 // ---- the scheduler
 
-static void run_worker(struct sim *s, uint32_t i)
-{
-    if (!worker_turn(s->workers[i])) {
-        s->running[i] = false;
-        sim_say(s, "worker %u has stopped", i);
-    }
-}
-
 static bool is_starved(struct sim *s, uint32_t worker)
 {
     return worker == s->starved && s->steps < s->starved_until_step && s->world.now_ns < s->starved_until_ns && !s->world.calm;
@@ -244,41 +158,59 @@ static void maybe_starve(struct sim *s)
     s->starved_until_ns = s->world.now_ns + prng_below(&s->schedule, STARVE_NS);
 }
 
-// Who may go now: workers by number, clients behind them. *next: when somebody will, if nobody may.
+// Who takes steps: the machine's, then clients of each kind.
+static uint32_t actors(const struct sim *s)
+{
+    return machine_actors(s) + s->knobs.clients + s->traffic.count + (s->options.durable ? s->durable.count + 1 : 0);
+}
+
+static uint64_t next_ns(struct sim *s, uint32_t actor)
+{
+    uint32_t machine = machine_actors(s);
+    if (actor < machine)
+        return is_starved(s, actor) && machine_next_ns(s, actor) != NEVER ? s->starved_until_ns : machine_next_ns(s, actor);
+    uint32_t client = actor - machine;
+    if (client < s->knobs.clients)
+        return client_sim_next_ns(&s->clients[client]);
+    client -= s->knobs.clients;
+    return client < s->traffic.count ? traffic_next_ns(&s->traffic, client) : durable_next_ns(&s->durable, client - s->traffic.count);
+}
+
+static void run(struct sim *s, uint32_t actor)
+{
+    uint32_t machine = machine_actors(s);
+    if (actor < machine) {
+        machine_run(s, actor);
+        return;
+    }
+    uint32_t client = actor - machine;
+    if (client < s->knobs.clients)
+        client_sim_step(&s->clients[client]);
+    else if (client < s->knobs.clients + s->traffic.count)
+        traffic_step(&s->traffic, client - s->knobs.clients);
+    else
+        durable_step(&s->durable, client - s->knobs.clients - s->traffic.count);
+}
+
+// Who may go now. *next: when somebody will, if nobody may.
 static uint32_t find_ready(struct sim *s, uint32_t *ready, uint64_t *next)
 {
     uint32_t count = 0;
     uint64_t now = s->world.now_ns;
     *next = NEVER;
-    for (uint32_t i = 0; i < s->knobs.workers; i++) {
-        if (!s->running[i])
-            continue;
-        uint64_t at = is_starved(s, i) ? s->starved_until_ns : world_awake_ns(&s->world, i);
+    for (uint32_t i = 0; i < actors(s); i++) {
+        uint64_t at = next_ns(s, i);
         if (at <= now)
             ready[count++] = i;
-        else if (at < *next)
-            *next = at;
-    }
-    for (uint32_t i = 0; i < s->knobs.clients; i++) {
-        uint64_t at = client_sim_next_ns(&s->clients[i]);
-        if (at <= now)
-            ready[count++] = s->knobs.workers + i;
-        else if (at < *next)
-            *next = at;
-    }
-    for (uint32_t i = 0; i < s->traffic.count; i++) {
-        uint64_t at = traffic_next_ns(&s->traffic, i);
-        if (at <= now)
-            ready[count++] = s->knobs.workers + s->knobs.clients + i;
         else if (at < *next)
             *next = at;
     }
     return count;
 }
 
-static void step(struct sim *s)
+void sim_step(struct sim *s)
 {
-    uint32_t ready[WORLD_REACTORS_MAX + CLIENTS_MAX + TRAFFIC_CLIENTS_MAX];
+    uint32_t ready[WORLD_REACTORS_MAX + CLIENTS_MAX + TRAFFIC_CLIENTS_MAX + DURABLE_CLIENTS_MAX + 1];
     uint64_t next;
     s->steps++;
     s->world.now_ns += 1 + prng_below(&s->schedule, s->knobs.tick_ns);
@@ -289,19 +221,13 @@ static void step(struct sim *s)
             s->world.now_ns = next;
         return;
     }
-    uint32_t who = ready[prng_below(&s->schedule, count)];
-    if (who < s->knobs.workers)
-        run_worker(s, who);
-    else if (who < s->knobs.workers + s->knobs.clients)
-        client_sim_step(&s->clients[who - s->knobs.workers]);
-    else
-        traffic_step(&s->traffic, who - s->knobs.workers - s->knobs.clients);
+    run(s, ready[prng_below(&s->schedule, count)]);
     world_check_sleepers(&s->world);
     if (s->steps % CHECK_EVERY == 0)
         check_bounds(s);
 }
 
-static bool failed(const struct sim *s)
+bool sim_failed(const struct sim *s)
 {
     return s->world.failure[0] != '\0';
 }
@@ -316,12 +242,11 @@ static void say_clients(const struct sim *s)
     }
 }
 
-// Steps until `done`; fails when that takes longer than anybody's patience.
-static void steps_until(struct sim *s, bool (*done)(struct sim *s), const char *what)
+void sim_until(struct sim *s, bool (*done)(struct sim *s), const char *what)
 {
-    uint64_t until = s->world.now_ns + PATIENCE_NS, most = s->steps + STEPS_MAX;
-    while (!failed(s) && !done(s)) {
-        step(s);
+    uint64_t until = s->world.now_ns + PATIENCE_NS, most = s->steps + SIM_STEPS_MAX;
+    while (!sim_failed(s) && !done(s)) {
+        sim_step(s);
         if (s->world.now_ns > until || s->steps > most) {
             world_fail(&s->world, "without faults, after %s: %s", s->steps > most ? "many steps" : "ten seconds", what);
             say_clients(s);
@@ -360,22 +285,14 @@ static bool all_left(struct sim *s)
     return traffic_left(&s->traffic) && atomic_load(&s->server.connected) == 0;
 }
 
-static bool all_stopped(struct sim *s)
-{
-    for (uint32_t i = 0; i < s->knobs.workers; i++)
-        if (s->running[i])
-            return false;
-    return true;
-}
-
 static void busy_phase(struct sim *s)
 {
     uint64_t until = s->world.now_ns + 600 * NS_PER_SEC;
     uint64_t stop_at = s->knobs.stop_early ? s->steps + prng_below(&s->schedule, 20000) : NEVER;
-    uint64_t most = s->options.steps != 0 ? s->options.steps : STEPS_MAX;
-    while (!failed(s) && !all_worked(s) && s->steps < most && s->steps < stop_at && s->world.now_ns < until)
-        step(s);
-    if (s->options.steps == 0 && !failed(s) && s->steps < stop_at && !all_worked(s)) {
+    uint64_t most = s->options.steps != 0 ? s->options.steps : SIM_STEPS_MAX;
+    while (!sim_failed(s) && !all_worked(s) && s->steps < most && s->steps < stop_at && s->world.now_ns < until)
+        sim_step(s);
+    if (s->options.steps == 0 && !sim_failed(s) && s->steps < stop_at && !all_worked(s)) {
         world_fail(&s->world, "the clients' work does not end");
         say_clients(s);
     }
@@ -385,27 +302,27 @@ static void verify_phase(struct sim *s)
 {
     sim_say(s, "no more faults");
     world_calm(&s->world);
-    steps_until(s, all_answered, "a client has not got its replies");
-    for (uint32_t i = 0; i < s->knobs.clients && !failed(s); i++)
+    sim_until(s, all_answered, "a client has not got its replies");
+    for (uint32_t i = 0; i < s->knobs.clients && !sim_failed(s); i++)
         client_sim_verify(&s->clients[i]);
-    for (uint32_t i = 0; i < COUNTERS && s->knobs.clients > 0 && !failed(s); i++)
+    for (uint32_t i = 0; i < COUNTERS && s->knobs.clients > 0 && !sim_failed(s); i++)
         generate_counter_read(&s->clients[0], i);
-    steps_until(s, all_answered, "a client has not got its values");
+    sim_until(s, all_answered, "a client has not got its values");
 }
 
 static void leave_phase(struct sim *s)
 {
-    for (uint32_t i = 0; i < s->knobs.clients && !failed(s); i++)
+    for (uint32_t i = 0; i < s->knobs.clients && !sim_failed(s); i++)
         client_sim_leave(&s->clients[i], (int)prng_below(&s->schedule, 3));
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         s->clients[i].verifying = true;
     traffic_leave(&s->traffic);
-    steps_until(s, all_left, "a connection has not ended");
+    sim_until(s, all_left, "a connection has not ended");
 }
 
 static void check_after(struct sim *s)
 {
-    if (failed(s))
+    if (sim_failed(s))
         return;
     if (atomic_load(&s->server.connected) != 0)
         world_fail(&s->world, "%u connections are counted at the end", atomic_load(&s->server.connected));
@@ -420,15 +337,15 @@ static void history(struct sim *s)
     if (s->knobs.stop_early) {
         world_calm(&s->world);
     } else {
-        if (!failed(s))
+        if (!sim_failed(s))
             verify_phase(s);
-        if (!failed(s))
+        if (!sim_failed(s))
             leave_phase(s);
     }
-    stop_server(s, prng_below(&s->schedule, 4) == 0 ? SERVER_STOPS_NOW : SERVER_STOPS);
-    steps_until(s, all_stopped, "a worker has not stopped");
+    machine_stop(s, prng_below(&s->schedule, 4) == 0 ? SERVER_STOPS_NOW : SERVER_STOPS);
+    sim_until(s, machine_stopped, "a worker has not stopped");
     check_after(s);
-    if (!failed(s) && s->options.history)
+    if (!sim_failed(s) && s->options.history)
         traffic_check(&s->traffic);
 }
 
@@ -439,6 +356,8 @@ static void report(struct sim *s, struct sim_result *out)
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         out->commands += s->clients[i].queued;
     out->commands += s->traffic.workload.asked;
+    for (uint32_t i = 0; i < s->durable.count; i++)
+        out->commands += s->durable.clients[i].asked;
     out->lies = s->traffic.workload.lies;
     memcpy(out->failure, s->world.failure, sizeof out->failure);
 }
@@ -459,37 +378,51 @@ void sim_run(const struct sim_options *options, struct sim_result *out)
     assert(s != NULL);
     s->options = *options;
     knobs_draw(&s->knobs, options->seed);
-    if (options->history)
-        knobs_of_history(&s->knobs);
-    if (options->verbose)
-        knobs_print(&s->knobs);
     // A generator for each concern, so that a draw more in one does not shift the others.
     struct prng seeds;
     prng_init(&seeds, options->seed ^ 0x736b65727279u);
+    if (options->history)
+        knobs_of_history(&s->knobs);
+    if (options->durable)
+        knobs_of_durable(&s->knobs, &seeds);
+    if (options->verbose)
+        knobs_print(&s->knobs);
     prng_init(&s->schedule, prng_next(&seeds));
     world_init(&s->world, &s->knobs.world, prng_next(&seeds));
     pages_init(&s->pages, prng_next(&seeds));
     plant(s, &seeds);
-    make_server(s);
-    start_workers(s, &seeds);
+    if (options->durable) {
+        s->world.disk = sim_disk_new(prng_next(&seeds));
+        s->world.disk->now_ns = &s->world.now_ns;
+        if (s->knobs.storage.budget > 0)
+            s->world.disk->budget = s->knobs.storage.budget;
+    }
+    machine_make(s);
+    machine_start(s, &seeds);
     s->pages.fail_permille = s->knobs.memory_fails;
     s->starved = UINT32_MAX;
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         client_sim_init(&s->clients[i], s, i, prng_next(&seeds));
     if (options->history)
         traffic_init(&s->traffic, s, options->lie, prng_next(&seeds));
-    history(s);
+    if (options->durable)
+        lives_run(s, &seeds);
+    else
+        history(s);
     if (options->history)
         traffic_deinit(&s->traffic);
+    if (options->durable)
+        durable_deinit(&s->durable);
     for (uint32_t i = 0; i < s->knobs.clients; i++)
         client_sim_deinit(&s->clients[i]);
-    if (!failed(s)) {
-        free_server(s);
+    if (!sim_failed(s)) {
+        machine_free(s);
         if (s->pages.live != 0)
             world_fail(&s->world, "%" PRId64 " bytes of pages were not released", s->pages.live);
     }
+    sim_disk_free(s->world.disk);
     world_deinit(&s->world);
-    if (!failed(s) && s->world.net.alive != 0)
+    if (!sim_failed(s) && s->world.net.alive != 0)
         world_fail(&s->world, "%u connections are alive in the world at the end", s->world.net.alive);
     report(s, out);
     for (uint32_t i = 0; i < COUNTERS; i++)

@@ -14,9 +14,14 @@ struct sim_options {
     uint64_t steps; // of the busy phase at most; 0 = until every client has done its share
     bool verbose;
     enum world_bug bug;
-    bool history;       // the clients are those of traffic.h
-    enum lie lie;       // what these clients pretend about the server
-    uint8_t fault;      // enum txn_fault: of the server
+    bool history;   // the clients are those of traffic.h
+    bool durable;   // the clients are those of durable.h: the server has a disk and is killed
+    bool snapshots; // of these: they also ask for snapshots
+    enum lie lie;   // what these clients pretend about the server
+    uint8_t fault;  // enum txn_fault: of the server
+    // Of a server whose changes survive: its gates (gate.h), its log (log.h), its recovery (recover.h).
+    uint8_t gate_fault, log_fault, recover_fault;
+    bool names_fault;   // nobody makes the directory durable
     bool wrong_counter; // the checker's book of the counters is off by one: it must notice
 };
 

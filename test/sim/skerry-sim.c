@@ -5,6 +5,7 @@
 //   skerry-sim --seed 17 [--verbose]     one, told as it goes
 //   skerry-sim --list FILE               the seeds of a file, one a line, `#` comments
 //   skerry-sim --history --seeds 0:1000  the clients share all keys; what they saw is checked afterwards (docs/CHECKING.md)
+//   skerry-sim --durable --seeds 0:1000  the server has a disk, is killed and comes back; what is found then is checked
 //   skerry-sim --planted                 the world breaks its promises: the checkers must notice each time
 #include <inttypes.h>
 #include <signal.h>
@@ -14,7 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/shard/gate.h"
 #include "engine/shard/txn.h"
+#include "persist/log.h"
+#include "persist/recover.h"
 #include "reactor/clock.h"
 #include "test/sim/sim.h"
 
@@ -28,7 +32,7 @@ static struct {
     uint64_t from, to;
     const char *list;
     uint64_t steps;
-    bool one, verbose, planted, once, history;
+    bool one, verbose, planted, once, history, durable, snapshots;
 } options = { .from = 0, .to = 100 };
 
 static const char *program;
@@ -39,7 +43,8 @@ static uint64_t commands, steps;
 
 static void say_how(uint64_t seed)
 {
-    printf("    replay: %s%s --seed %" PRIu64 " --verbose\n", program, options.history ? " --history" : "", seed);
+    const char *mode = options.history ? " --history" : options.durable ? " --durable" : "";
+    printf("    replay: %s%s --seed %" PRIu64 " --verbose\n", program, mode, seed);
 }
 
 // An assertion of the product, or a sanitizer.
@@ -57,7 +62,12 @@ static void on_abort(int signal_number)
 
 static void run_seed(uint64_t seed)
 {
-    struct sim_options o = { .seed = seed, .steps = options.steps, .verbose = options.verbose, .history = options.history };
+    struct sim_options o = { .seed = seed,
+                             .steps = options.steps,
+                             .verbose = options.verbose,
+                             .history = options.history,
+                             .durable = options.durable,
+                             .snapshots = options.snapshots };
     struct sim_result first, second;
     current_seed = seed;
     sim_run(&o, &first);
@@ -123,7 +133,7 @@ static enum outcome try_planted(const struct planted *p, uint64_t seed)
             sim_run(&o, &second);
         bool noticed = first.failure[0] != '\0' || (bug == BUG_UNSEEDED && first.trace != second.trace);
         bool struck = first.bug_struck || bug == BUG_LOST_BYTE || bug == BUG_SLOW_CLOCK || bug == BUG_UNSEEDED || o.wrong_counter ||
-                      first.lies > 0 || o.fault != 0;
+                      first.lies > 0 || o.fault != 0 || o.durable;
         _exit(noticed ? NOTICED : struck ? MISSED : NOT_STRUCK);
     }
     int status;
@@ -133,12 +143,14 @@ static enum outcome try_planted(const struct planted *p, uint64_t seed)
 }
 
 #define PLANTED_SEEDS 60
+#define DURABLE_SEEDS 400 // lives are short, and a crash has to come at the moment
 
 static void planted(const char *name, struct sim_options o)
 {
     struct planted p = { name, o };
     int struck = 0, noticed = 0;
-    for (uint64_t seed = 0; seed < PLANTED_SEEDS && noticed < 3; seed++) {
+    uint64_t most = o.durable ? DURABLE_SEEDS : PLANTED_SEEDS;
+    for (uint64_t seed = 0; seed < most && noticed < 3; seed++) {
         enum outcome outcome = try_planted(&p, seed);
         struck += outcome != NOT_STRUCK;
         noticed += outcome == NOTICED;
@@ -159,6 +171,14 @@ static void run_planted(void)
     planted("half-applied transaction", (struct sim_options){ .fault = TXN_FAULT_HALF });
     planted("half-applied transaction in a history", (struct sim_options){ .fault = TXN_FAULT_HALF, .history = true });
     planted("stale WATCH", (struct sim_options){ .fault = TXN_FAULT_STALE_WATCH, .history = true });
+    planted("early reply", (struct sim_options){ .gate_fault = GATE_FAULT_EARLY_REPLY, .durable = true });
+    planted("dirty read", (struct sim_options){ .gate_fault = GATE_FAULT_DIRTY_READ, .durable = true });
+    planted("transactions without markers", (struct sim_options){ .gate_fault = GATE_FAULT_NO_MARKERS, .durable = true });
+    planted("a written frame counts as durable", (struct sim_options){ .log_fault = LOG_FAULT_EARLY_ACK, .durable = true });
+    planted("transaction in different units", (struct sim_options){ .log_fault = LOG_FAULT_HALF_TXN, .durable = true });
+    planted("sync that covers too much", (struct sim_options){ .log_fault = LOG_FAULT_SYNC_ALL, .durable = true });
+    planted("torn frame accepted", (struct sim_options){ .recover_fault = RECOVER_FAULT_TORN_FRAME, .durable = true });
+    planted("directory not synced", (struct sim_options){ .names_fault = true, .durable = true });
     for (int lie = LIE_NONE + 1; lie < LIE_COUNT; lie++)
         planted(lie_name((enum lie)lie), (struct sim_options){ .lie = (enum lie)lie, .history = true });
 }
@@ -167,7 +187,9 @@ static void run_planted(void)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: %s [--seeds FROM:TO | --seed N | --list FILE | --planted] [--history] [--steps N] [--once] [--verbose]\n",
+    fprintf(stderr,
+            "usage: %s [--seeds FROM:TO | --seed N | --list FILE | --planted] [--history | --durable [--snapshots]] [--steps N] [--once] "
+            "[--verbose]\n",
             program);
     return 2;
 }
@@ -182,6 +204,10 @@ static bool parse(int argc, char **argv)
             options.planted = true;
         else if (strcmp(argv[i], "--history") == 0)
             options.history = true;
+        else if (strcmp(argv[i], "--durable") == 0)
+            options.durable = true;
+        else if (strcmp(argv[i], "--snapshots") == 0)
+            options.snapshots = true;
         else if (strcmp(argv[i], "--once") == 0)
             options.once = true;
         else if (strcmp(argv[i], "--steps") == 0)

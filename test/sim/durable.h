@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Clients that know what a server may forget. Each writes keys of its own, so the order of a key's writes is known; everybody reads all
+// keys. When the server comes back from a crash, an auditor reads every key once before anybody writes again, and what it finds must be
+//
+//   O1  every write that was acknowledged as durable
+//   O2  for each shard, a beginning of what was done there: no write is missing that was over before a surviving one began
+//   O3  under everysec, for each shard every write that was acknowledged a second before the last acknowledgement or earlier
+//   O4  under always, everything that anybody has read
+//   O5  only what was written, and nothing that an earlier crash took
+//       of a transaction (MULTI, MSET, FLUSHDB) all or nothing; after a crash without writes in between, the same again
+//
+// State i of a key is the one behind its i-th write; 0: nothing. A reply shows a state by its bytes, which no other state has but those
+// that changed no byte (a deadline alone, a removal); then any of these is possible, and only what is certain is held against the server.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/prng.h"
+#include "test/sim/world.h"
+
+#define DURABLE_CLIENTS_MAX 8
+#define DURABLE_KEYS_MAX    160
+#define DURABLE_OWN_KEYS    6 // of a client, at a time
+#define DURABLE_MANY_MAX    4 // keys of a request
+#define DURABLE_DUE_MAX     256
+
+struct sim;
+
+enum durable_policy { POLICY_NO, POLICY_EVERYSEC, POLICY_ALWAYS };
+
+struct durable_write {
+    uint64_t hash; // of the bytes afterwards; 0: nothing
+    uint64_t sent_ns, replied_ns;
+    uint64_t group; // of writes that are one transaction; 0: alone
+    uint64_t turn;  // rises with every request of a connection
+    uint32_t connection;
+    int64_t deadline_ms; // Unix; 0: none
+};
+
+struct durable_key {
+    char name[32];
+    uint32_t owner, shard;
+    uint32_t db;
+    struct durable_write *writes; // [i]: state i + 1
+    uint32_t count, cap;
+    uint32_t base;    // states below cannot be seen any more
+    uint32_t safe;    // states below it cannot be found after a crash
+    uint32_t replied; // last state that was acknowledged
+    uint32_t seen;    // last state that a reply has shown for certain
+    bool given_up;    // its owner does not know its state: no more writes
+    bool refused;     // a write of it was: what it holds is not known, ever
+    struct buf value; // as of the last write
+    int64_t deadline_ms;
+    uint64_t found;     // what the last audit saw
+    uint32_t low, high; // the states that it may be
+};
+
+enum durable_due_kind { DUE_OK, DUE_QUEUED, DUE_WRITES, DUE_EXEC, DUE_READS, DUE_WAITAOF, DUE_BACKGROUND };
+
+struct durable_due {
+    uint8_t kind;
+    uint8_t count;
+    bool always;    // the connection's level
+    uint64_t group; // WRITES, EXEC: of several keys; 0: of the first one below
+    uint64_t turn;
+    uint32_t keys[DURABLE_MANY_MAX];
+    uint32_t states[DURABLE_MANY_MAX]; // WRITES: written; READS: the first that may be shown
+};
+
+struct durable_client {
+    uint32_t id, connection;
+    struct prng prng;
+    struct socket *socket;
+    uint64_t again_ns, think_until_ns;
+    struct buf out, in;
+    size_t out_sent;
+    struct durable_due due[DURABLE_DUE_MAX];
+    uint32_t due_first, due_count;
+    uint32_t own[DURABLE_OWN_KEYS];
+    uint32_t db; // of the connection
+    bool always; // CLIENT DURABILITY always
+    uint64_t turn;
+    uint32_t asked;
+};
+
+enum durable_phase { DURABLE_AUDITS, DURABLE_WORKS, DURABLE_RESTS };
+
+struct durable {
+    struct sim *sim;
+    struct prng prng;
+    enum durable_policy policy;
+    enum durable_phase phase;
+    bool databases; // each client has one of its own
+    bool snapshots; // BGSAVE and BGREWRITEAOF now and then
+    bool written;   // since the last audit
+    bool clean;     // the server was told to stop, and did
+    enum crash_kind crash;
+    uint32_t count;
+    uint32_t requests; // of a client
+    uint32_t value_max;
+    uint32_t key_count;
+    uint64_t serial, groups;
+    uint32_t connections;
+    uint32_t audits, lost; // how often, and writes in all
+    struct durable_key keys[DURABLE_KEYS_MAX];
+    struct durable_client clients[DURABLE_CLIENTS_MAX + 1]; // the last one is the auditor
+    uint32_t audited;                                       // keys asked for
+    bool probed;                                            // the auditor has asked whether the server has loaded
+};
+
+void durable_init(struct durable *d, struct sim *sim, enum durable_policy policy, uint64_t seed);
+void durable_deinit(struct durable *d);
+// Clients by number; `count` is the auditor.
+uint64_t durable_next_ns(const struct durable *d, uint32_t client);
+void durable_step(struct durable *d, uint32_t client);
+// The server is gone; whatever it has sent may still arrive. `clean`: it had been told to stop.
+void durable_crashed(struct durable *d, enum crash_kind kind, bool clean);
+// Everything has been asked and answered.
+bool durable_worked(const struct durable *d);
+bool durable_audits(const struct durable *d);
+// No more requests; connections end.
+void durable_rest(struct durable *d);
+bool durable_left(const struct durable *d);
+
+// ---- durable_check.c: what the replies say
+
+// A reply that shows `bytes` (NULL: nothing) of a key, asked for when `low` was the first state possible.
+void durable_check_read(struct durable *d, struct durable_key *k, struct slice *bytes, uint32_t low);
+// The auditor's: narrows the key's states to what was found.
+void durable_check_found(struct durable *d, struct durable_key *k, struct slice *bytes);
+// All keys were found: what is missing, and whether it may be.
+void durable_check_audit(struct durable *d);
+// The first state that a read sent now may show.
+uint32_t durable_low(const struct durable_key *k);
