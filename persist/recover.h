@@ -5,7 +5,7 @@
 //
 //   recover_open     manifest, names, headers: what there is, and whether it belongs together
 //   recover_next     pieces in order: entries of the snapshot, then units of the log, until the end
-//   recover_verdict  after the end: how it ended, and where a new segment has to begin
+//   recover_report   after the end: how it ended; recover_origin: where a new segment has to begin
 //
 // A torn tail is cut; rot in what was acknowledged is refused, with file, offset, LSNs and shards; nothing is ever guessed.
 // A snapshot whose damage shows after some of its entries went out is given up for the next older one that the log still reaches: a piece
