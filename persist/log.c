@@ -146,13 +146,39 @@ static uint64_t cut_due_ns(const struct log *l)
     return busy(l) ? l->pending_since_ns + LOG_GATHER_NS : 0;
 }
 
+// May a segment that cannot be made now be made later?
+static bool passes(int trouble)
+{
+    switch (-trouble) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+        return true;
+    default:
+        return trouble == 0;
+    }
+}
+
+// Where the disk refuses for good, what was sent would wait for ever.
+static void lacks_segment(struct log *l)
+{
+    int trouble = atomic_load_explicit(&l->trouble, memory_order_acquire);
+    if (l->ready == NULL && !passes(trouble))
+        log_poison(l, trouble);
+}
+
 static void frames_go(struct log *l)
 {
     while (log_frames_free(l)) {
         if (!l->unit.active && (cut_due_ns(l) > l->r->now_ns || !log_cut_next(l)))
             return;
-        if (!log_frames_write(l))
+        if (!log_frames_write(l)) {
+            lacks_segment(l);
             return;
+        }
     }
 }
 

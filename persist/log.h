@@ -123,11 +123,12 @@ uint32_t log_state(const struct log *l); // enum log_state; any thread
 
 // ---- with the keeper: lists without locks (both ends may be different threads)
 void log_segment_give(struct log *l, struct log_segment *s); // ready: to be begun in the order of ids
-// Any thread: some were given that the host has not looked at. The keeper's host wakes the log's, which may wait for one.
+// Any thread: some were given that the host has not looked at, or there is trouble. The keeper's host wakes the log's, which may wait for one.
 bool log_segments_given(const struct log *l);
 struct log_segment *log_segment_take(struct log *l); // full ones, oldest first, all their frames durable; or NULL
-// The keeper could not make one: -ENOSPC and the like; 0: it can again. Not poison: LOG_FULL once the ready ones are used up and the last
-// one is half full. Without trouble a log that waits for a segment just waits.
+// The keeper could not make one: 0: it can again. -ENOSPC and the like are no poison: LOG_FULL once the ready ones are used up and the last
+// one is half full. Where the disk refuses for good (-EIO, -EROFS) the log is poisoned once they are used up, for what was sent would wait
+// for ever. Without trouble a log that waits for a segment just waits.
 void log_segment_trouble(struct log *l, int error);
 // From where on the role wants another (segments that are ready and not begun): 2.
 uint32_t log_segments_ready(const struct log *l);

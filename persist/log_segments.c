@@ -40,12 +40,12 @@ void log_segment_give(struct log *l, struct log_segment *s)
 
 bool log_segments_given(const struct log *l)
 {
-    return atomic_load_explicit(&l->given, memory_order_relaxed) != NULL;
+    return atomic_load_explicit(&l->given, memory_order_relaxed) != NULL || atomic_load_explicit(&l->trouble, memory_order_relaxed) != 0;
 }
 
 void log_segments_collect(struct log *l)
 {
-    if (!log_segments_given(l))
+    if (atomic_load_explicit(&l->given, memory_order_relaxed) == NULL)
         return;
     struct log_segment *s = atomic_exchange_explicit(&l->given, NULL, memory_order_acquire), *next;
     for (; s != NULL; s = next) {

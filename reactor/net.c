@@ -151,7 +151,7 @@ int net_address(struct sockaddr_storage *out, uint32_t *len, const char *text)
     char host[NET_NAME_MAX];
     uint16_t port;
     union address a;
-    socklen_t size;
+    socklen_t size = 0;
     int err = net_split(text, host, sizeof host, &port);
     if (err == 0)
         err = address_parse(&a, &size, host, port);

@@ -244,6 +244,23 @@ static void trouble_is_told_when_the_last_segment_is_half_full_and_it_resumes_by
     lab_free(l);
 }
 
+static void a_disk_that_refuses_segments_for_good_ends_the_log_once_the_ready_ones_are_used_up(void)
+{
+    struct lab *l = lab_new(&(struct lab_options){ .method = LOG_METHOD_DSYNC, .segments = 1 });
+    log_segment_trouble(l->log, -EROFS);
+    check(log_segments_given(l->log));
+    lab_send(l, 0, 11 * 4096 - 200);
+    lab_settle(l);
+    check_equal(lab_durable(l, 0), 1);
+    check_equal(log_state(l->log), LOG_RUNS); // not full: no room will come
+    lab_send(l, 1, 5 * 4096);
+    lab_settle(l);
+    check_equal(log_state(l->log), LOG_POISONED);
+    check_equal(atomic_load(&log_stats(l->log)->error), -EROFS);
+    check_equal(lab_durable(l, 1), 0);
+    lab_free(l);
+}
+
 static void the_last_room_is_used_up_by_smaller_units(void)
 {
     struct lab *l = lab_new(&(struct lab_options){ .method = LOG_METHOD_DSYNC, .segments = 1 });
@@ -263,4 +280,5 @@ TESTS(TEST(frames_end_anywhere_in_a_segment_and_the_next_one_goes_on), TEST(a_ne
       TEST(a_full_segment_goes_back_when_all_in_it_is_durable), TEST(with_no_flushes_at_all_a_full_segment_is_synced_before_it_goes_back),
       TEST(the_keeper_is_told_when_it_has_something_to_do), TEST(segments_are_begun_in_the_order_of_their_ids),
       TEST(more_segments_than_may_be_open_wait_for_their_flushes), TEST(without_a_segment_the_log_waits_and_goes_on_when_there_is_one),
-      TEST(trouble_is_told_when_the_last_segment_is_half_full_and_it_resumes_by_itself), TEST(the_last_room_is_used_up_by_smaller_units))
+      TEST(trouble_is_told_when_the_last_segment_is_half_full_and_it_resumes_by_itself),
+      TEST(a_disk_that_refuses_segments_for_good_ends_the_log_once_the_ready_ones_are_used_up), TEST(the_last_room_is_used_up_by_smaller_units))
