@@ -123,7 +123,8 @@ uint32_t log_state(const struct log *l); // enum log_state; any thread
 
 // ---- with the keeper: lists without locks (both ends may be different threads)
 void log_segment_give(struct log *l, struct log_segment *s); // ready: to be begun in the order of ids
-// Any thread: some were given that the host has not looked at, or there is trouble. The keeper's host wakes the log's, which may wait for one.
+// Any thread: some were given that the host has not looked at, or it does not know of the
+// trouble yet. The keeper's host wakes the log's, which may wait for one.
 bool log_segments_given(const struct log *l);
 struct log_segment *log_segment_take(struct log *l); // full ones, oldest first, all their frames durable; or NULL
 // The keeper could not make one: 0: it can again. -ENOSPC and the like are no poison: LOG_FULL once the ready ones are used up and the last

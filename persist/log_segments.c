@@ -40,7 +40,11 @@ void log_segment_give(struct log *l, struct log_segment *s)
 
 bool log_segments_given(const struct log *l)
 {
-    return atomic_load_explicit(&l->given, memory_order_relaxed) != NULL || atomic_load_explicit(&l->trouble, memory_order_relaxed) != 0;
+    if (atomic_load_explicit(&l->given, memory_order_relaxed) != NULL)
+        return true;
+    int trouble = atomic_load_explicit(&l->trouble, memory_order_relaxed),
+        seen = atomic_load_explicit(&l->stats.error, memory_order_relaxed);
+    return trouble != seen && log_state(l) != LOG_POISONED;
 }
 
 void log_segments_collect(struct log *l)

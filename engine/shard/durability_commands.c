@@ -194,7 +194,8 @@ void cmd_waitaof(struct call *c)
     }
     if (in_multi || (local == 0 && replicas == 0)) {
         reply_array(c->reply, 2);
-        reply_integer(c->reply, effects_logged(&w->effects) && gate_all_durable(w));
+        // Without waiting nothing is known of other workers.
+        reply_integer(c->reply, effects_logged(&w->effects) && w->server->worker_count == 1 && gate_all_durable(w));
         reply_integer(c->reply, 0);
         return;
     }

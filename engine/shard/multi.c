@@ -345,7 +345,8 @@ void multi_begin(struct conn *c)
     struct multi *m = c->multi;
     struct worker *w = c->worker;
     m->next = 0;
-    if (w->server->worker_count == 1) {
+    // A lone worker has tickets while a snapshot keeps changes out (save_set.c).
+    if (w->server->worker_count == 1 && w->txns.intents.count == 0) {
         run_now(m);
         return;
     }

@@ -299,6 +299,8 @@ void save_turn(struct worker *w)
         leave(w);
         keeper_file_drop(keeper_of(w), set, w->id);
     }
+    if (s->due)
+        save_begin_alone(w);
     if (s->set != 0) {
         uint64_t began = reactor_ticks(w->reactor);
         s->more = s->walked ? end_some(w) : walk_some(w, began);

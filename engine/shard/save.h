@@ -67,6 +67,7 @@ struct save {
     uint64_t set;     // under way here; 0: none
     uint64_t changes; // told by the store since start
     bool more;        // there is something to do at once
+    bool due;         // a set begins with this turn's end: the worker is alone
     bool walked;      // all keyspaces are
     bool ended;       // and the keeper has it all, but the log is not durable that far
     uint32_t number;  // of the keyspace being walked
@@ -97,13 +98,15 @@ void save_cut(struct worker *w, uint64_t set);
 void save_turn(struct worker *w);
 static inline bool save_busy(const struct save *s)
 {
-    return s->set != 0 || !list_empty(&s->waiters);
+    return s->set != 0 || s->due || !list_empty(&s->waiters);
 }
 
 // ---- sets (save_set.c)
 
 // False: one is under way, there is nowhere to save to, or no memory.
 bool save_begin(struct worker *w);
+// Of a lone worker, between commands: what save.due says.
+void save_begin_alone(struct worker *w);
 // Ten times a second: ends what has ended; the first worker begins what is due.
 void save_tick(struct worker *w);
 // Has what was begun ended? Any worker.

@@ -66,26 +66,57 @@ static void cut_all(struct worker *w, uint64_t set)
     }
 }
 
-static void granted(struct worker *w, struct txn *t)
+// What all workers hold now is the new set's. False: not now, but soon; `good` says that it could be.
+static bool begin_set(struct worker *w, bool good)
 {
-    struct save_run *r = container_of(t, struct save_run, txn);
     struct saving *s = saving_of(w);
-    uint64_t set = t->outcome == TXN_GOOD ? keeper_snapshot_begin(keeper_of(w), w->now_ms) : 0;
+    uint64_t set = good ? keeper_snapshot_begin(keeper_of(w), w->now_ms) : 0;
     if (set == 0) {
         // Workers have not left the last one, or there was no memory: soon.
         atomic_store_explicit(&s->again, true, memory_order_relaxed);
         atomic_store_explicit(&s->phase, SAVE_IDLE, memory_order_release);
-        run_free(w, r);
-        return;
+        return false;
     }
     atomic_store_explicit(&s->set, set, memory_order_relaxed);
     atomic_store_explicit(&s->changes_cut, changes_told(w->server), memory_order_relaxed);
     atomic_store_explicit(&s->phase, SAVE_RUNS, memory_order_release);
     cut_all(w, set);
-    if (r->stops && !w->server->logging.on)
+    return true;
+}
+
+static void granted(struct worker *w, struct txn *t)
+{
+    struct save_run *r = container_of(t, struct save_run, txn);
+    bool begun = begin_set(w, t->outcome == TXN_GOOD);
+    if (begun && r->stops && !w->server->logging.on)
         w->save.held = r;
     else
         run_free(w, r);
+}
+
+void save_begin_alone(struct worker *w)
+{
+    w->save.due = false;
+    (void)begin_set(w, true);
+}
+
+static bool begin_shared(struct worker *w, bool stops)
+{
+    struct save_run *r = calloc(1, sizeof *r);
+    bool good = r != NULL;
+    if (good) {
+        txn_init(&r->txn, granted);
+        r->txn.whole = true;
+        r->stops = stops;
+        for (uint32_t i = 0; good && i < w->server->worker_count; i++)
+            good = txn_add_worker(&r->txn, i, false);
+        good = good && txn_start(w, &r->txn);
+    }
+    if (!good && r != NULL)
+        txn_deinit(&r->txn);
+    if (!good)
+        free(r);
+    return good;
 }
 
 static bool may_begin(const struct worker *w)
@@ -101,20 +132,10 @@ bool save_begin(struct worker *w)
         return false;
     if (!atomic_compare_exchange_strong_explicit(&s->phase, &idle, SAVE_BEGINS, memory_order_acq_rel, memory_order_relaxed))
         return false;
-    struct save_run *r = calloc(1, sizeof *r);
-    bool good = r != NULL;
-    if (good) {
-        txn_init(&r->txn, granted);
-        r->txn.whole = true;
-        r->stops = atomic_load_explicit(&s->stopping, memory_order_relaxed) != SAVE_STOP_NOT;
-        for (uint32_t i = 0; good && i < w->server->worker_count; i++)
-            good = txn_add_worker(&r->txn, i, false);
-        good = good && txn_start(w, &r->txn);
-    }
-    if (!good) {
-        if (r != NULL)
-            txn_deinit(&r->txn);
-        free(r);
+    bool stops = atomic_load_explicit(&s->stopping, memory_order_relaxed) != SAVE_STOP_NOT;
+    // A lone worker is between two commands at the end of each turn: nobody needs to wait for anybody.
+    w->save.due = w->server->worker_count == 1 && !(stops && !w->server->logging.on);
+    if (!w->save.due && !begin_shared(w, stops)) {
         atomic_store_explicit(&s->phase, SAVE_IDLE, memory_order_release);
         return false;
     }
