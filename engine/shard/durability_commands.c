@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // CLIENT DURABILITY and WAITAOF.
 //
-// WAITAOF asks every worker to say when what it has changed so far is durable. It keeps nobody from anything but its own connection, which
-// goes on behind its reply.
+// WAITAOF asks every worker to say when what it has changed so far is durable: once everything in front of it has been answered, for a
+// request may wait for a transaction at its worker, and be overtaken by the question. It keeps nobody from anything but its own connection,
+// which goes on behind its reply.
 #include "engine/shard/durability.h"
 
 #include <stdlib.h>
@@ -47,6 +48,8 @@ struct waiter {
     struct pending *due; // NULL: has been answered
     uint32_t left;       // workers that have not said so
     bool local;          // their saying so is what is waited for
+    bool asked;          // all of them have been
+    bool lost;           // one could not be: nothing is promised
     uint8_t protocol;
     int64_t deadline_ms;
 };
@@ -59,7 +62,7 @@ static void answer(struct worker *w, struct waiter *a)
     buf_init(&out, BUF_NO_LIMIT);
     struct reply reply = { .out = &out, .protocol = a->protocol };
     reply_array(&reply, 2);
-    reply_integer(&reply, a->left == 0 && effects_logged(&w->effects));
+    reply_integer(&reply, a->left == 0 && !a->lost && effects_logged(&w->effects));
     reply_integer(&reply, 0);
     if (out.failed && due->conn != NULL)
         conn_close(due->conn);
@@ -98,17 +101,6 @@ void durability_serve_settle(struct worker *w, uint32_t from, uint64_t cookie)
         forward_reply(w, from, cookie, &out);
 }
 
-void durability_turn(struct worker *w)
-{
-    list_for_each_safe (node, &w->waiters) {
-        struct waiter *a = container_of(node, struct waiter, link);
-        if (a->due != NULL && (w->now_ms >= a->deadline_ms || a->due->conn == NULL))
-            answer(w, a);
-        if (a->due == NULL && a->left == 0)
-            waiter_free(a);
-    }
-}
-
 int64_t durability_deadline(const struct worker *w)
 {
     int64_t first = INT64_MAX;
@@ -124,7 +116,8 @@ static void ask(struct worker *w, struct waiter *a, uint32_t target)
 {
     struct pending *p = pending_new(w);
     if (p == NULL) {
-        durability_settled(w, a); // nobody is promised more than [0]: see begin
+        a->lost = true;
+        durability_settled(w, a);
         return;
     }
     p->kind = PENDING_SETTLED;
@@ -133,6 +126,32 @@ static void ask(struct worker *w, struct waiter *a, uint32_t target)
         durability_serve_settle(w, w->id, (uintptr_t)p);
     else
         forward_word(w, target, MESH_SETTLE, (uintptr_t)p, 0);
+}
+
+static void ask_all(struct worker *w, struct waiter *a)
+{
+    a->asked = true;
+    for (uint32_t i = 0; i < w->server->worker_count; i++)
+        ask(w, a, i);
+    durability_settled(w, a);
+}
+
+static bool is_first(const struct waiter *a)
+{
+    return a->due != NULL && a->due->conn != NULL && a->due->conn->pending == a->due;
+}
+
+void durability_turn(struct worker *w)
+{
+    list_for_each_safe (node, &w->waiters) {
+        struct waiter *a = container_of(node, struct waiter, link);
+        if (a->due != NULL && (w->now_ms >= a->deadline_ms || a->due->conn == NULL))
+            answer(w, a);
+        if (a->due == NULL && (a->left == 0 || !a->asked))
+            waiter_free(a);
+        else if (!a->asked && is_first(a))
+            ask_all(w, a);
+    }
 }
 
 static void begin(struct call *c, bool local, bool forever, int64_t timeout)
@@ -151,9 +170,8 @@ static void begin(struct call *c, bool local, bool forever, int64_t timeout)
     *a = (struct waiter){ .due = due, .left = w->server->worker_count + 1, .local = local, .protocol = c->client->protocol };
     a->deadline_ms = forever ? INT64_MAX : w->now_ms + timeout;
     list_append(&w->waiters, &a->link);
-    for (uint32_t i = 0; i < w->server->worker_count; i++)
-        ask(w, a, i);
-    durability_settled(w, a);
+    if (is_first(a))
+        ask_all(w, a);
 }
 
 static bool parse(struct call *c, int64_t *local, int64_t *replicas, int64_t *timeout)
