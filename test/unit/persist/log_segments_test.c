@@ -281,4 +281,5 @@ TESTS(TEST(frames_end_anywhere_in_a_segment_and_the_next_one_goes_on), TEST(a_ne
       TEST(the_keeper_is_told_when_it_has_something_to_do), TEST(segments_are_begun_in_the_order_of_their_ids),
       TEST(more_segments_than_may_be_open_wait_for_their_flushes), TEST(without_a_segment_the_log_waits_and_goes_on_when_there_is_one),
       TEST(trouble_is_told_when_the_last_segment_is_half_full_and_it_resumes_by_itself),
-      TEST(a_disk_that_refuses_segments_for_good_ends_the_log_once_the_ready_ones_are_used_up), TEST(the_last_room_is_used_up_by_smaller_units))
+      TEST(a_disk_that_refuses_segments_for_good_ends_the_log_once_the_ready_ones_are_used_up),
+      TEST(the_last_room_is_used_up_by_smaller_units))
