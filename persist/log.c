@@ -272,7 +272,7 @@ static void state_publish(struct log *l)
     uint32_t state = LOG_RUNS;
     if (l->error != 0)
         state = LOG_POISONED;
-    else if (bytes < l->options.origin.segment_size / 2)
+    else if (bytes < l->options.origin.segment_size / 2 && passes(trouble))
         state = LOG_FULL;
     bool moved = state != atomic_load_explicit(&l->state, memory_order_relaxed);
     atomic_store_explicit(&l->stats.error, l->error != 0 ? l->error : trouble, memory_order_relaxed);
