@@ -156,7 +156,7 @@ static void a_write_goes_where_it_was_told(void)
     check_equal(pread(fd, in, sizeof in, 0), sizeof in);
     check(memcmp(in, bytes, sizeof in) == 0);
     // Behind the end there is nothing, and at the end little.
-    struct op behind = op_file(OP_READ, fd, in, 512, 4096, 0), last = op_file(OP_READ, fd, in, 1024, 3 * 512, 0);
+    struct op behind = op_file(OP_READ, fd, in, 512, 4096, 0), last = op_file(OP_READ, fd, in + 1024, 1024, 3 * 512, 0);
     reactor_submit(world.r, &behind);
     reactor_submit(world.r, &last);
     world_until_idle(&behind);
