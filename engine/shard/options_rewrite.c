@@ -34,12 +34,12 @@ static void append_quoted(struct buf *out, struct slice text)
     append_text(out, "\"");
 }
 
-// Of a MULTI option the words stand unquoted.
+// Of a MULTI option the words stand unquoted, with one space between them.
 static bool needs_quotes(struct slice text, bool words)
 {
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.data[i];
-        if (words && c == ' ')
+        if (words && c == ' ' && i > 0 && i + 1 < text.len && text.data[i - 1] != ' ')
             continue;
         if (c <= ' ' || c >= 0x7f || c == '"' || c == '\'' || c == '\\' || c == '#')
             return true;

@@ -336,6 +336,23 @@ static void check_rewrite(const struct options *o, const char *old, const char *
     free(text);
 }
 
+static void words_of_spaces_are_rewritten_in_quotes(void)
+{
+    static const char *const SAVES[] = { "save '' ''\n", "save \" 1 2\"\n", "save 1  2\n", "save \"1 2 \"\n", "save '1  2'\n" };
+    for (size_t i = 0; i < sizeof SAVES / sizeof SAVES[0]; i++) {
+        struct options o, again;
+        options_init(&o);
+        options_init(&again);
+        check_equal(load(&o, SAVES[i]), 0);
+        char *text = rewrite(&o, SAVES[i]);
+        check_equal(load(&again, text), 0);
+        check(option_equal(&o, &again, option_find(slice_cstr("save"))));
+        free(text);
+        options_deinit(&again);
+        options_deinit(&o);
+    }
+}
+
 static void a_rewrite_keeps_comments_order_and_true_lines(void)
 {
     static const char OLD[] = "# mine\nmaxmemory 64mb\n\nhz 10\n# tail\n";
@@ -439,6 +456,6 @@ TESTS(TEST(a_default_is_what_its_line_says), TEST(every_value_is_read_back_as_it
       TEST(long_lines_are_refused_and_not_cut), TEST(flags_take_a_value_behind_a_space_or_an_equals_sign), TEST(a_wrong_flag_is_named),
       TEST(config_set_changes_all_or_nothing), TEST(shards_are_a_power_of_two_and_enough),
       TEST(features_are_switched_off_by_name_and_only_where_they_are), TEST(strangers_need_a_password), TEST(names_match_globs_in_any_case),
-      TEST(a_rewrite_keeps_comments_order_and_true_lines), TEST(a_rewrite_leaves_one_line_per_option),
-      TEST(what_was_rewritten_is_read_back_the_same), TEST(an_octal_number_is_shown_in_octal), TEST(every_option_is_documented),
-      TEST(the_sample_is_a_configuration))
+      TEST(words_of_spaces_are_rewritten_in_quotes), TEST(a_rewrite_keeps_comments_order_and_true_lines),
+      TEST(a_rewrite_leaves_one_line_per_option), TEST(what_was_rewritten_is_read_back_the_same), TEST(an_octal_number_is_shown_in_octal),
+      TEST(every_option_is_documented), TEST(the_sample_is_a_configuration))
