@@ -18,9 +18,23 @@ import sys
 import tempfile
 import time
 
-from compare import ROOT, Failed, Running, Server, bench, machine, first_line, row_of, table
+from compare import ROOT, Failed, Running as Started, Server, bench, machine, first_line, row_of, table
 
 READERS, READ_RATE, WRITERS, WRITE_RATE = 20, 5000, 20, 2000
+
+
+class Running(Started):
+    """A server that has loaded what is there, and looked how its device likes to be written."""
+
+    def __enter__(self):
+        running = super().__enter__()
+        deadline = time.monotonic() + 30
+        while info(self.options).get("loading", "1").strip() != "0":
+            if time.monotonic() > deadline:
+                self.__exit__()
+                raise Failed(f"{self.server.name} is still loading")
+            time.sleep(0.02)
+        return running
 
 
 def ceiling(directory, seconds=1.0):
@@ -113,10 +127,10 @@ def flushes(options):
         for _ in range(options.repetitions):
             with fresh(options) as d:
                 server = skerryd(options, d, io, "--appendonly", "yes", "--appendfsync", "always", "--io", io)
-                with Running(server, options, options.server_core):
+                with Running(server, options, options.server_core) as running:
                     before = info(options)
                     answer = row_of(bench(options, ["--mix", "set", "--pipeline", "1", "--connections", "64"] + window(options),
-                                          str(options.client_core)))
+                                          str(options.client_core), running.process.pid))
                     after = info(options)
             done = int(after["total_commands_processed"]) - int(before["total_commands_processed"])
             ratios.append(done / max(1, int(after["log_flushes"]) - int(before["log_flushes"])))
@@ -129,7 +143,7 @@ def readers_with(options, arguments, rate):
     """p50, p99.9 of readers at a fixed rate while writers write at a fixed rate (0: nobody)."""
     with fresh(options) as d:
         server = skerryd(options, d, "readers", *arguments)
-        with Running(server, options, options.server_core):
+        with Running(server, options, options.server_core) as running:
             bench(options, ["--preload", "--duration", "0", "--value-size", "64"], str(options.client_core))
             writer = None
             if rate:
@@ -139,7 +153,7 @@ def readers_with(options, arguments, rate):
                                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
                 time.sleep(0.5)
             answer = row_of(bench(options, ["--mix", "get", "--connections", str(READERS), "--rate", str(READ_RATE)] + window(options),
-                                  str(options.client_core)))
+                                  str(options.client_core), running.process.pid))
             if writer is not None:
                 writer.communicate(timeout=60)
     return answer
