@@ -62,14 +62,16 @@ static void append_option(const struct options *o, const struct option *option, 
     buf_deinit(&value);
 }
 
+// As the loader reads it, whatever its blanks and quotes.
 static const struct option *line_option(struct slice line)
 {
-    size_t begin = 0, end;
-    while (begin < line.len && (line.data[begin] == ' ' || line.data[begin] == '\t'))
-        begin++;
-    for (end = begin; end < line.len && line.data[end] > ' '; end++)
-        ;
-    return option_find(slice_of(line.data + begin, end - begin));
+    struct slice words[OPTIONS_WORDS_MAX];
+    struct buf storage;
+    buf_init(&storage, BUF_NO_LIMIT);
+    int count = options_split(line, &storage, words, OPTIONS_WORDS_MAX);
+    const struct option *option = count > 0 ? option_find(words[0]) : NULL;
+    buf_deinit(&storage);
+    return option;
 }
 
 // The line says what is true now: it stays as its author wrote it ("64mb" and the like).

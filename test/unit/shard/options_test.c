@@ -338,7 +338,8 @@ static void check_rewrite(const struct options *o, const char *old, const char *
 
 static void words_of_spaces_are_rewritten_in_quotes(void)
 {
-    static const char *const SAVES[] = { "save '' ''\n", "save \" 1 2\"\n", "save 1  2\n", "save \"1 2 \"\n", "save '1  2'\n" };
+    static const char *const SAVES[] = { "save '' ''\n",  "save \" 1 2\"\n",        "save 1  2\n",           "save \"1 2 \"\n",
+                                         "save '1  2'\n", "save 3 4\n\rsave 1 2\n", "save 3 4\n'save' 1 2\n" };
     for (size_t i = 0; i < sizeof SAVES / sizeof SAVES[0]; i++) {
         struct options o, again;
         options_init(&o);
