@@ -669,7 +669,8 @@ static void ask_some(struct durable *d, struct durable_client *c)
     }
     for (uint64_t n = 1 + prng_below(&c->prng, 8); n > 0 && wants_more(d, c); n--)
         ask(d, c);
-    sim_say(d->sim, "client %u -> %.*s", c->id, (int)(c->out.len - from < 200 ? c->out.len - from : 200), (const char *)c->out.data + from);
+    sim_say(d->sim, "client %u -> %.*s", c->id, (int)(c->out.len - from < 200 ? c->out.len - from : 200),
+            c->out.len == 0 ? "" : (const char *)c->out.data + from);
     c->think_until_ns = world(d)->now_ns + prng_below(&c->prng, sim_workload(d->sim)->think_ns + 1);
 }
 

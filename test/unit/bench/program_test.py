@@ -4,6 +4,7 @@
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -22,8 +23,12 @@ class FakeServer:
         self.listener.listen(100)
         self.address = ["--unix", path] if path else ["--port", str(self.listener.getsockname()[1])]
         self.serve = serve
-        self.connections = []
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.connections, self.threads = [], []
+        self.start(self.accept)
+
+    def start(self, target, *arguments):
+        self.threads.append(threading.Thread(target=target, args=arguments, daemon=True))
+        self.threads[-1].start()
 
     def accept(self):
         while True:
@@ -32,22 +37,40 @@ class FakeServer:
             except OSError:
                 return
             self.connections.append(connection)
-            threading.Thread(target=self.run, args=(connection,), daemon=True).start()
+            self.start(self.run, connection)
 
     def run(self, connection):
         try:
             self.serve(connection)
         except OSError:
             pass
-        connection.close()
+        hang_up(connection)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.listener.close()
+        # A thread on its way into accept() or recv() would meet whatever got the number of a closed descriptor: all end first.
+        hang_up(self.listener)
+        self.threads[0].join()
         for connection in self.connections:
-            connection.close()
+            hang_up(connection)
+        for thread in self.threads:
+            thread.join()
+        for end in (self.listener, *self.connections):
+            end.close()
+
+
+def hang_up(end):
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def listen_only(connection):
+    while connection.recv(1 << 16):
+        pass
 
 
 def requests(connection):
@@ -262,7 +285,7 @@ def fcnp_that_cannot_be_is_an_error():
                                           (["--password", "wrong"], 1, "WRONGPASS invalid")):
             result = run(server.address, "--protocol", "fcnp", *arguments)
             assert result.returncode == status and reason in result.stderr, (arguments, result)
-    with FakeServer(lambda c: c.sendall(b"-ERR what\r\n" * 3) or time.sleep(3)) as server:
+    with FakeServer(lambda c: c.sendall(b"-ERR what\r\n" * 3) or listen_only(c)) as server:
         result = run(server.address, "--protocol", "fcnp", "--duration", "2")
     assert result.returncode == 1 and "not FCNP" in result.stderr, result.stderr
 
@@ -351,7 +374,11 @@ def a_server_that_goes_silent_is_an_error():
 
 
 def a_server_that_never_reads_is_an_error():
-    with FakeServer(lambda connection: time.sleep(15)) as server:
+    def read_nothing(connection):
+        wait = select.poll()
+        wait.register(connection, 0) # which still reports the end of both directions
+        wait.poll()
+    with FakeServer(read_nothing) as server:
         result = run(server.address, "--timeout", "0.5", "--value-size", "3000000", "--mix", "set", "--pipeline", "4")
     assert result.returncode == 1 and "no reply for" in result.stderr, result
 
@@ -360,7 +387,7 @@ def a_stream_that_is_not_resp_is_an_error():
     def garbage(connection):
         connection.recv(10)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        time.sleep(5)
+        listen_only(connection)
     with FakeServer(garbage) as server:
         result = run(server.address, "--duration", "5")
     assert result.returncode == 1 and "not RESP" in result.stderr, result.stderr

@@ -20,7 +20,7 @@ static const uint8_t DELETE_ALPHA[] = {
 };
 
 static const struct fcw2_record SET = { FCW2_SET, 42, 99, { (const uint8_t *)"alpha", 5 }, { (const uint8_t *)"beta", 4 } };
-static const struct fcw2_record DELETE = { FCW2_DELETE, 43, -1, { (const uint8_t *)"alpha", 5 }, { NULL, 0 } };
+static const struct fcw2_record DELETE = { FCW2_DELETE, 43, -1, { (const uint8_t *)"alpha", 5 }, { (const uint8_t *)"", 0 } };
 
 static bool same(const struct fcw2_record *a, const struct fcw2_record *b)
 {
