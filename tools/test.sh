@@ -92,7 +92,8 @@ build_asan() {
 }
 
 build_tsan() { # run_suites builds the tests that it runs
-    build build-tsan clang "${sanitized[@]}" -Db_sanitize=thread -Dc_args=-g1 -- skerryd skerry-admin skerry-bench skerry-echo
+    build build-tsan clang "${sanitized[@]}" -Db_sanitize=thread -Dc_args=-g1 -- \
+        skerryd skerry-admin skerry-bench skerry-echo test/history/skerry-history
 }
 
 build_fuzz() {

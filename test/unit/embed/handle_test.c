@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // libskerry's handles: options, clones, splits, threads, forks.
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -304,10 +305,13 @@ static struct skerry_slice key_in(const struct skerry *s, uint32_t shard)
     }
 }
 
+static sem_t forked;
+
 static void *own(void *context)
 {
     struct skerry_slice key = key_in(context, 1);
     check_equal(skerry_set(context, key.data, key.len, "1", 1, SKERRY_NO_TTL), SKERRY_OK);
+    sem_wait(&forked); // a child has a copy of a thread that runs, not of one that ended and that nobody joins there
     return NULL;
 }
 
@@ -319,13 +323,16 @@ static void a_forked_child_keeps_its_own_local_store_and_no_other(void)
     struct skerry_slice mine = key_in(locals[0], 0);
     check_equal(skerry_set(locals[0], mine.data, mine.len, "1", 1, SKERRY_NO_TTL), SKERRY_OK);
     pthread_t thread;
+    check_equal(sem_init(&forked, 0, 0), 0);
     check_equal(pthread_create(&thread, NULL, own, locals[1]), 0);
     pid_t child = fork();
     if (child == 0) {
         bool kept = skerry_exists(locals[0], mine.data, mine.len) == SKERRY_OK;
         _exit(kept && skerry_set(locals[0], mine.data, mine.len, "2", 1, SKERRY_NO_TTL) == SKERRY_OK ? 0 : 1);
     }
+    sem_post(&forked);
     pthread_join(thread, NULL);
+    sem_destroy(&forked);
     int status = -1;
     check_equal(waitpid(child, &status, 0), child);
     check_equal(status, 0);
