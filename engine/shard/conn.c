@@ -289,32 +289,58 @@ static void send_owned(struct conn *c)
     send_rest(c);
 }
 
-bool conn_refer(struct call *call, struct blob *value)
+// The value's header, and where it belongs. False: out of memory, nothing was written. A frame's header may have its room already.
+static bool refer_to(struct conn *c, struct buf *out, struct blob *value, bool frame)
 {
-    struct conn *c = conn_of_client(call->client);
-    // Behind a reply that is due from elsewhere the bytes wait in another buffer; a RESP2 text in a frame has a length in front.
-    if (value->len < REFS_MIN || c->pending != NULL || conn_silent(c) || (c->frame != 0 && call->reply->protocol != PROTOCOL_FCNP))
-        return false;
+    uint8_t header[FCNP_HEADER + REPLY_HEADER_MAX];
+    size_t len = FCNP_HEADER;
+    if (frame)
+        fcnp_reply_header(header, FCNP_VALUE, (uint32_t)value->len);
+    else
+        len = (size_t)(reply_put_header(header, '$', value->len) - header);
     if (c->pieces == NULL)
         c->pieces = calloc(1, sizeof *c->pieces + REFS_PIECES * sizeof(struct iovec));
-    struct buf *out = &c->out;
-    uint8_t *to = c->pieces == NULL ? NULL : buf_reserve(out, REPLY_HEADER_MAX + 2);
-    if (to == NULL)
+    uint8_t *to = c->pieces == NULL ? NULL : buf_reserve(out, len + 2);
+    if (to == NULL || !refs_add(&c->refs, out->len + len, value))
         return false;
-    size_t header = 0;
-    if (c->frame != 0)
-        fcnp_reply_header(to - FCNP_HEADER, FCNP_VALUE, (uint32_t)value->len); // its room is there (fcnp_reply_begin)
-    else
-        header = (size_t)(reply_put_header(to, '$', value->len) - to);
-    if (!refs_add(&c->refs, out->len + header, value))
-        return false;
-    buf_advance(out, header);
-    if (c->frame == 0)
+    memcpy(to, header, len);
+    buf_advance(out, len);
+    if (!frame)
         buf_append(out, "\r\n", 2);
     c->worker->stats.values_referred++;
     if (conn_due(c) > OUTPUT_HIGH)
         c->paused = true;
+    return true;
+}
+
+// Behind a reply that is due from elsewhere: a reply that is due too, and here.
+static bool refer_later(struct conn *c, struct blob *value)
+{
+    struct pending *p = conn_expect(c);
+    if (p == NULL)
+        return false;
+    p->value = blob_pin(value);
+    p->ready = true;
+    c->pending_values += value->len;
+    if (conn_due(c) > OUTPUT_HIGH)
+        c->paused = true;
+    return true;
+}
+
+bool conn_refer(struct call *call, struct blob *value)
+{
+    struct conn *c = conn_of_client(call->client);
     struct worker *w = c->worker;
+    struct buf *out = call->reply->out;
+    if (value->len < REFS_MIN || !conn_may_refer(c) || out->failed)
+        return false;
+    size_t begun = c->frame != 0 ? FCNP_HEADER : 0; // fcnp_reply_begin
+    out->len -= begun;
+    if (!(c->pending != NULL ? refer_later(c, value) : refer_to(c, out, value, c->frame != 0))) {
+        out->len += begun;
+        return false;
+    }
+    c->referred = true;
     if (value->len >= w->watch.reply_min)
         stopwatch_keep(w, LOG_LARGE_REPLY, stopwatch_large(w, LOG_LARGE_REPLY, call->command, call->argv, call->argc, value->len),
                        &c->client);
@@ -475,6 +501,7 @@ void conn_forget_pending(struct conn *c)
     c->pending = NULL;
     c->pending_tail = &c->pending;
     c->pending_count = 0;
+    c->pending_values = 0;
 }
 
 void conn_say(struct conn *c, struct slice bytes)
@@ -566,6 +593,7 @@ struct pending *pending_free(struct worker *w, struct pending *p)
 {
     if (p->block != NULL)
         mesh_block_release(&w->mesh, p->block);
+    blob_free(p->value);
     free(p->heap);
     p->next = w->pending_free;
     w->pending_free = p;
@@ -585,13 +613,23 @@ struct pending *conn_expect(struct conn *c)
     return p;
 }
 
+// A value that cannot be referred to is out of memory's.
+static cold void advance_value(struct conn *c, struct buf *out, const struct pending *p)
+{
+    c->pending_values -= p->value->len;
+    if (!p->silent && !refer_to(c, out, p->value, p->frame != 0))
+        out->failed = true;
+}
+
 // The first pending has its reply: it and whatever was waiting only for it goes out.
 static void advance(struct conn *c, struct buf *out)
 {
     uint64_t stash_used = 0;
     while (c->pending != NULL && c->pending->ready) {
         struct pending *p = c->pending;
-        if (unlikely(p->frame != 0) && !p->silent)
+        if (unlikely(p->value != NULL))
+            advance_value(c, out, p);
+        else if (unlikely(p->frame != 0) && !p->silent)
             native_frame(out, slice_of(p->bytes, p->len), (uint8_t)(p->frame - 1));
         else if (!p->silent)
             buf_append(out, p->bytes, p->len);
@@ -665,4 +703,13 @@ void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block,
         memcpy(p->heap, bytes, len);
         p->bytes = p->heap;
     }
+}
+
+void conn_deliver_value(struct worker *w, struct pending *p, struct blob *value)
+{
+    assert(p->kind == PENDING_REPLY);
+    p->value = value;
+    if (p->conn != NULL)
+        p->conn->pending_values += value->len;
+    conn_deliver(w, p, NULL, NULL, NULL, 0);
 }

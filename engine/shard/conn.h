@@ -71,6 +71,7 @@ struct pending {
     uint64_t after;
     struct mesh_block *block; // holds the bytes, or NULL
     uint8_t *heap;            // holds the bytes, or NULL
+    struct blob *value;       // pinned: what the bytes are about; its header is still to be written. Else NULL
     const uint8_t *bytes;
     uint64_t len;
 };
@@ -89,6 +90,7 @@ struct conn {
     uint8_t state;
     uint8_t frame;      // of the request being run, for its pending (struct pending)
     bool bare;          // and it is a bare GET
+    bool referred;      // and it has been answered by conn_refer
     bool paused;        // does not read: too much unsent or pending
     bool barrier;       // a transaction has not been granted everywhere: what follows must come behind it
     bool held;          // CLIENT PAUSE
@@ -112,6 +114,7 @@ struct conn {
     struct pending *pending;
     struct pending **pending_tail;
     uint32_t pending_count;
+    uint64_t pending_values; // bytes of large values in `pending` that wait for replies in front of them
     struct buf stash;
     struct resp parser;
     struct buf carry;  // begins with the first byte of the frame that was cut
@@ -178,10 +181,10 @@ static inline uint64_t conn_unsent(const struct conn *c)
     return c->out.len + (c->sending_total - c->sent) + c->stash.len;
 }
 
-// And of values that `out` refers to, and of what waits for the log.
+// And of values that `out` refers to or will, and of what waits for the log.
 static inline uint64_t conn_due(const struct conn *c)
 {
-    return conn_unsent(c) + c->refs.bytes + c->chunk_bytes;
+    return conn_unsent(c) + c->refs.bytes + c->pending_values + c->chunk_bytes;
 }
 
 uint64_t conn_memory(const struct conn *c);
@@ -200,6 +203,8 @@ struct pending *pending_free(struct worker *w, struct pending *p);
 struct pending *conn_expect(struct conn *c);
 // The reply of `p` is here: `block` or `heap` or neither holds the bytes (then they are copied when they have to wait). Takes `heap`.
 void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block, uint8_t *heap, const uint8_t *bytes, uint64_t len);
+// It is this large value, whose pin is taken; only for requests that said conn_may_refer.
+void conn_deliver_value(struct worker *w, struct pending *p, struct blob *value);
 
 // Requests may be run: nothing asks the client to wait.
 static inline bool conn_runs(const struct conn *c)
@@ -214,6 +219,12 @@ void conn_pass(struct conn *c);
 static inline bool conn_silent(const struct conn *c)
 {
     return (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
+}
+
+// The request being run may be answered by a large value itself: an RESP2 text in a frame has a length in front.
+static inline bool conn_may_refer(const struct conn *c)
+{
+    return !conn_silent(c) && c->frame != FCNP_RESP2 + 1;
 }
 
 static inline struct conn *conn_of_client(const struct client *c)

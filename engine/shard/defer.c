@@ -15,6 +15,7 @@ struct deferred {
     uint32_t db;
     uint8_t protocol;
     uint8_t level; // enum gate_level that the other worker's client asks for
+    bool refer;    // as struct forward's
     uint64_t watcher;
     uint32_t from;           // another worker asked, or
     uint64_t cookie;         //
@@ -96,6 +97,7 @@ bool defer_item(struct conn *c, const struct item *item)
     }
     p->silent = (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
     d->protocol = c->client.protocol;
+    d->refer = conn_may_refer(c);
     d->watcher = c->client.id;
     d->pending = p;
     c->client.last_command = item->command;
@@ -113,6 +115,7 @@ bool defer_served(struct worker *w, uint32_t from, const struct mesh_request *he
     if (queued) {
         d->protocol = head->protocol;
         d->level = (head->flags & MESH_LEVEL) >> MESH_LEVEL_SHIFT;
+        d->refer = (head->flags & MESH_REFER) != 0;
         d->watcher = forward_watcher(head);
         d->from = from;
         d->cookie = head->cookie;
@@ -125,7 +128,7 @@ bool defer_served(struct worker *w, uint32_t from, const struct mesh_request *he
         struct buf out;
         buf_init(&out, BUF_NO_LIMIT);
         buf_append(&out, text, sizeof text - 1);
-        forward_reply(w, from, head->cookie, &out);
+        forward_reply(w, from, head->cookie, &out, NULL);
     }
     free(blobs);
     return true;
@@ -146,15 +149,21 @@ void defer_run(struct worker *w, struct ticket *t)
         .db = d->db,
         .protocol = d->protocol,
         .watcher = d->watcher,
+        .refer = d->refer ? forward_refer : NULL,
     };
     if (unlikely(w->gated))
         gate_serve(&w->gate, d->level);
     run_here(w, &here, &out);
+    struct blob *found = w->found;
+    w->found = NULL;
     if (d->pending == NULL) {
-        if (likely(!w->gated) || !gate_keep(w, d->from, d->cookie, &out)) {
-            forward_reply(w, d->from, d->cookie, &out);
+        if (likely(!w->gated) || !gate_keep(w, d->from, d->cookie, &out, &found)) {
+            forward_reply(w, d->from, d->cookie, &out, found);
             w->stats.requests_served++;
         }
+    } else if (found != NULL) {
+        buf_deinit(&out);
+        conn_deliver_value(w, d->pending, found);
     } else if (out.failed) {
         if (c != NULL)
             conn_close(c);

@@ -92,13 +92,14 @@ void durability_serve_settle(struct worker *w, uint32_t from, uint64_t cookie)
     if (w->gated) {
         gate_serve(&w->gate, GATE_ALWAYS);
         gate_read_all(w, NULL);
-        if (gate_keep(w, from, cookie, &out))
+        struct blob *none = NULL;
+        if (gate_keep(w, from, cookie, &out, &none))
             return;
     }
     if (from == w->id)
         conn_deliver(w, (struct pending *)(uintptr_t)cookie, NULL, NULL, NULL, 0);
     else
-        forward_reply(w, from, cookie, &out);
+        forward_reply(w, from, cookie, &out, NULL);
 }
 
 int64_t durability_deadline(const struct worker *w)

@@ -52,7 +52,8 @@ bool forward_send(struct worker *w, const struct forward *f, struct pending *p)
         .db = (uint16_t)f->db,
         .command = f->command,
         .protocol = f->protocol,
-        .flags = (uint8_t)((f->in_txn ? MESH_IN_TXN : 0) | (f->no_touch ? MESH_NO_TOUCH : 0) | f->level << MESH_LEVEL_SHIFT),
+        .flags = (uint8_t)((f->in_txn ? MESH_IN_TXN : 0) | (f->no_touch ? MESH_NO_TOUCH : 0) | (f->refer ? MESH_REFER : 0) |
+                           f->level << MESH_LEVEL_SHIFT),
     };
     if (unlikely(f->watcher != 0)) {
         head->flags |= MESH_WATCHER;
@@ -147,6 +148,14 @@ static void locate(struct worker *w, struct served *s)
     keyspace_prefetch(s->keyspace, s->hash);
 }
 
+bool forward_refer(struct call *call, struct blob *value)
+{
+    if (value->len < REFS_MIN)
+        return false;
+    call->worker->found = blob_pin(value);
+    return true;
+}
+
 static void run_served(struct worker *w, struct served *s, struct buf *out)
 {
     const struct mesh_request *head = s->head;
@@ -170,6 +179,7 @@ static void run_served(struct worker *w, struct served *s, struct buf *out)
     struct blob **blobs = unlikely((head->flags & MESH_HAS_BLOBS) != 0) ? forward_blobs(head) : NULL;
     call.blobs = blobs;
     w->watcher = forward_watcher(head);
+    call.refer = (head->flags & MESH_REFER) != 0 ? forward_refer : NULL;
     call.no_touch = (head->flags & MESH_NO_TOUCH) != 0;
     run_call(w, &call, (head->flags & MESH_IN_TXN) != 0);
     if (blobs == NULL)
@@ -181,8 +191,21 @@ static void run_served(struct worker *w, struct served *s, struct buf *out)
     free(blobs);
 }
 
-void forward_reply(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out)
+static void reply_value(struct worker *w, uint32_t to, uint64_t cookie, struct blob *value)
 {
+    struct mesh_reply *reply = mesh_append(&w->mesh, to, MESH_REPLIES, sizeof *reply + sizeof value);
+    assert(reply != NULL);
+    *reply = (struct mesh_reply){ .cookie = cookie, .len = sizeof value, .heap = MESH_VALUE };
+    store_u64((uint8_t *)(reply + 1), (uintptr_t)value);
+}
+
+void forward_reply(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out, struct blob *value)
+{
+    if (unlikely(value != NULL)) {
+        buf_deinit(out);
+        reply_value(w, to, cookie, value);
+        return;
+    }
     if (out->failed)
         out->len = 0;
     bool heap = out->len > REPLY_INLINE;
@@ -256,7 +279,8 @@ static bool move_to_heap(struct buf *out)
 
 static cold void notes_of(struct worker *w, uint32_t from, const struct served *s, struct command_entry *slow, struct buf *out)
 {
-    struct command_entry *large = stopwatch_large(w, LOG_LARGE_REPLY, command_at(s->head->command), s->argv, s->head->argc, out->len);
+    size_t len = w->found != NULL ? w->found->len : out->len;
+    struct command_entry *large = stopwatch_large(w, LOG_LARGE_REPLY, command_at(s->head->command), s->argv, s->head->argc, len);
     if ((slow == NULL && large == NULL) || (out->borrowed && !move_to_heap(out))) {
         command_entry_free(slow);
         command_entry_free(large);
@@ -310,10 +334,18 @@ static void serve_one(struct worker *w, uint32_t from, struct served *s, struct 
     struct command_entry *slow = NULL;
     if (unlikely(timed != NULL))
         slow = span_served(w, timed, command_at(s->head->command), s->argv, s->head->argc);
-    if (unlikely(slow != NULL || out.len >= w->watch.reply_min) && s->head->command < MESH_WORDS)
+    if (unlikely(slow != NULL || w->found != NULL || out.len >= w->watch.reply_min) && s->head->command < MESH_WORDS)
         notes_of(w, from, s, slow, &out);
-    if (unlikely(w->gated) && gate_keep(w, from, s->head->cookie, &out))
+    struct blob *found = w->found;
+    w->found = NULL;
+    if (unlikely(w->gated) && gate_keep(w, from, s->head->cookie, &out, &found))
         return;
+    if (unlikely(found != NULL)) {
+        assert(out.len == 0);
+        forward_reply(w, from, s->head->cookie, &out, found);
+        w->stats.requests_served++;
+        return;
+    }
     if (out.failed)
         out.len = 0;
     size_t len = out.borrowed ? out.len : sizeof(struct mesh_heap);
@@ -426,6 +458,8 @@ void forward_answers(struct worker *w, struct mesh_block *block)
             monitor_show(w, slice_of(reply + 1, reply->len));
         } else if (unlikely(reply->heap == MESH_NOTE)) {
             take_note(w, p, (const struct mesh_note *)(const void *)(reply + 1));
+        } else if (unlikely(reply->heap == MESH_VALUE)) {
+            conn_deliver_value(w, p, blob_at((const uint8_t *)(reply + 1)));
         } else if (unlikely(reply->heap)) {
             const struct mesh_heap *heap = (const struct mesh_heap *)(const void *)(reply + 1);
             conn_deliver(w, p, NULL, heap->bytes, heap->bytes, heap->len);

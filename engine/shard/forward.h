@@ -13,6 +13,7 @@ struct forward {
     uint8_t protocol;
     bool in_txn;      // the keys have been granted
     bool no_touch;    // as struct call's
+    bool refer;       // the reply may be a large value itself
     uint8_t level;    // enum gate_level that the client asks for
     uint64_t watcher; // of WATCH: the client's number
     uint32_t argc;
@@ -34,5 +35,7 @@ uint64_t forward_watcher(const struct mesh_request *head);
 struct blob **forward_blobs(const struct mesh_request *head);
 // A message without arguments and answer (MESH_RELEASE, MESH_UNWATCH).
 void forward_word(struct worker *w, uint32_t target, uint16_t word, uint64_t cookie, uint8_t flags);
-// Sends a reply that comes later than in its turn. Takes what `out` holds.
-void forward_reply(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out);
+// Sends a reply that comes later than in its turn. Takes what `out` holds, or the pin of `value`, which is NULL or all of the reply.
+void forward_reply(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out, struct blob *value);
+// call.refer of what runs for another worker.
+bool forward_refer(struct call *call, struct blob *value);

@@ -39,6 +39,7 @@ struct answer {
     uint32_t to;
     uint64_t cookie;
     struct buf out;
+    struct blob *value; // as forward_reply's
 };
 
 static enum gate_level level_of_option(int appendfsync)
@@ -69,6 +70,7 @@ void gate_deinit(struct worker *w)
     while ((node = list_take_first(&g->answers)) != NULL) {
         struct answer *a = container_of(node, struct answer, link);
         buf_deinit(&a->out);
+        blob_free(a->value);
         free(a);
     }
     while ((node = list_take_first(&g->order)) != NULL)
@@ -437,28 +439,29 @@ bool gate_stops_writers(const struct worker *w)
 
 // ---- answers to other workers
 
-static void unknown_outcome(struct buf *out)
+static void unknown_outcome(struct buf *out, struct blob **value)
 {
     struct reply reply = { .out = out, .protocol = PROTOCOL_RESP2 };
+    *value = blob_free(*value);
     out->len = 0;
     reply_error(&reply, GATE_UNKNOWN);
 }
 
-bool gate_keep(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out)
+bool gate_keep(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out, struct blob **value)
 {
     struct gate *g = &w->gate;
     if (met(g, g->serve))
         return false;
     if (is_poisoned(w)) {
-        unknown_outcome(out);
+        unknown_outcome(out, value);
         return false;
     }
     struct answer *a = malloc(sizeof *a);
     if (a == NULL) {
-        unknown_outcome(out); // it is true
+        unknown_outcome(out, value); // it is true
         return false;
     }
-    *a = (struct answer){ .need = g->serve, .to = to, .cookie = cookie };
+    *a = (struct answer){ .need = g->serve, .to = to, .cookie = cookie, .value = *value };
     if (out->borrowed) {
         buf_init(&a->out, BUF_NO_LIMIT);
         buf_append_slice(&a->out, buf_view(out));
@@ -486,11 +489,11 @@ static void send_answers(struct worker *w, bool poisoned)
             continue;
         }
         if (!safe)
-            unknown_outcome(&a->out);
+            unknown_outcome(&a->out, &a->value);
         if (a->to == w->id)
             conn_deliver(w, (struct pending *)(uintptr_t)a->cookie, NULL, NULL, NULL, 0);
         else
-            forward_reply(w, a->to, a->cookie, &a->out);
+            forward_reply(w, a->to, a->cookie, &a->out, a->value);
         w->stats.requests_served++;
         free(a);
     }

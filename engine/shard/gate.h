@@ -24,6 +24,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 
+struct blob;
 struct call;
 struct command;
 struct conn;
@@ -129,8 +130,8 @@ static inline void gate_serve(struct gate *g, uint8_t level)
 void gate_take_serve(struct conn *c);
 // What the client asks for beyond the server's level.
 uint8_t gate_asked(const struct conn *c);
-// And behind it. True: `out` has been kept, the answer goes later.
-bool gate_keep(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out);
+// And behind it. True: `out` and `*value` (NULL or all of the answer) have been kept, the answer goes later. False: `*value` may be gone.
+bool gate_keep(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out, struct blob **value);
 // conn_flush of a connection that is gated: `out` becomes a chunk, chunks that may go become `out`.
 enum gate_passage {
     GATE_WAITS,  // nothing is to be sent

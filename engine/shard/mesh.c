@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/relax.h"
 #include "engine/shard/worker.h"
+#include "engine/store/blob.h"
 
 #define POOL_MAX 64 // blocks kept per worker; more go back to the heap
 
@@ -34,6 +35,23 @@ struct mesh_rings *mesh_rings_new(uint32_t count)
     return r;
 }
 
+// Answers that nobody takes any more.
+static void block_discard(struct mesh_block *b)
+{
+    for (uint32_t offset = 0; b->kind == MESH_REPLIES && offset < b->len;) {
+        const struct mesh_reply *reply = (const struct mesh_reply *)(const void *)(b->data + offset);
+        const void *what = reply + 1;
+        if (reply->heap == MESH_HEAP)
+            free(((const struct mesh_heap *)what)->bytes);
+        else if (reply->heap == MESH_VALUE)
+            blob_unpin((struct blob *)(uintptr_t)load_u64(what));
+        else if (reply->heap == MESH_NOTE)
+            command_entry_free(((const struct mesh_note *)what)->entry);
+        offset += (uint32_t)round_up(sizeof *reply + reply->len, MESH_ALIGN);
+    }
+    free(b);
+}
+
 struct mesh_rings *mesh_rings_free(struct mesh_rings *r)
 {
     if (r == NULL)
@@ -41,7 +59,7 @@ struct mesh_rings *mesh_rings_free(struct mesh_rings *r)
     for (uint32_t i = 0; r->rings != NULL && r->slots != NULL && i < r->count * r->count; i++) {
         void *block;
         while ((block = spsc_pop(&r->rings[i])) != NULL)
-            free(block);
+            block_discard(block);
     }
     free(r->rings);
     free(r->slots);
@@ -67,11 +85,12 @@ int mesh_init(struct mesh *m, struct mesh_rings *rings, uint32_t self, uint32_t 
 void mesh_deinit(struct mesh *m)
 {
     for (uint32_t i = 0; m->peers != NULL && i < m->count; i++) {
-        free(m->peers[i].open[MESH_REQUESTS]);
-        free(m->peers[i].open[MESH_REPLIES]);
+        for (int kind = 0; kind < 2; kind++)
+            if (m->peers[i].open[kind] != NULL)
+                block_discard(m->peers[i].open[kind]);
         for (struct mesh_block *b = m->peers[i].backlog, *next; b != NULL; b = next) {
             next = b->next;
-            free(b);
+            block_discard(b);
         }
     }
     free(m->peers);

@@ -62,6 +62,7 @@ enum mesh_flag {
     MESH_IN_TXN = 2,   // its keys have been granted to the sender's transaction: nothing to wait for
     MESH_LEVEL = 0x30, // enum gate_level that the client asks for, shifted by MESH_LEVEL_SHIFT
     MESH_WORKED = 64,  // of MESH_RELEASE: the transaction was not given up before it began
+    MESH_REFER = 128,  // the reply may be a large value itself, not its bytes
 };
 #define MESH_LEVEL_SHIFT 4
 
@@ -79,7 +80,8 @@ enum mesh_flag {
 #define MESH_NO_SHARD UINT16_MAX
 #define MESH_BLOB     (UINT32_C(1) << 31)
 
-// Heads a reply, then its bytes; or a struct mesh_heap: the receiver's to free; or one of the things that are no replies.
+// Heads a reply, then its bytes; or a struct mesh_heap: the receiver's to free; or a struct blob *, pinned, the receiver's to unpin; or one
+// of the things that are no replies.
 struct mesh_reply {
     uint64_t cookie;
     uint32_t len;  // of what follows, without padding
@@ -89,6 +91,7 @@ struct mesh_reply {
 enum mesh_reply_form {
     MESH_BYTES,
     MESH_HEAP,
+    MESH_VALUE, // what GET found, to which its connection writes the header
     MESH_NOTE,  // no reply
     MESH_LINES, // nor this: bytes for the monitors there
 };

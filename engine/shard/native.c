@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "engine/shard/defer.h"
+#include "engine/shard/forward.h"
 #include "engine/shard/run.h"
 #include "proto/fcnp_reply.h"
 
@@ -187,7 +188,13 @@ void native_serve_bare(struct worker *w, const struct mesh_request *head, const 
     if (unlikely(w->gated) && refusal != REFUSE_NOT)
         gate_read_all(w, NULL);
     if (refusal == REFUSE_NOT)
-        run_here(w, &(struct here){ .command = command_find(get, 2), .argv = get, .argc = 2, .db = head->db, .protocol = head->protocol },
+        run_here(w,
+                 &(struct here){ .command = command_find(get, 2),
+                                 .argv = get,
+                                 .argc = 2,
+                                 .db = head->db,
+                                 .protocol = head->protocol,
+                                 .refer = (head->flags & MESH_REFER) != 0 ? forward_refer : NULL },
                  out);
     else if (refusal == REFUSE_BARE_MISS)
         reply_null(&reply);

@@ -3,7 +3,7 @@
 //
 //   buffer   $70000 CR LF | CR LF +OK CR LF        refs: 70,000 bytes of a blob behind byte 8
 //
-// A value is pinned meanwhile: whoever overwrites or deletes it leaves these pages to us. One worker's, like the blobs.
+// A value is pinned meanwhile: whoever overwrites or deletes it leaves these pages to us. It may be another worker's.
 #pragma once
 
 #include <stdbool.h>

@@ -219,13 +219,14 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
     struct reply *reply = call->reply;
     struct buf *out = likely(c->pending == NULL) ? &c->out : &c->stash;
     size_t before = out->len;
-    uint32_t referred = native ? c->refs.count : 0;
     reply->out = out;
     reply->errors = 0;
     if (unlikely(c->worker->txns.intents.count > 0) && item->refusal == REFUSE_NOT && defer_item(c, item))
         return;
-    if (native)
+    if (native) {
+        c->referred = false;
         fcnp_reply_begin(reply, (uint8_t)(c->frame - 1));
+    }
     if (unlikely(item->refusal != REFUSE_NOT)) {
         if (!native && is_http(item)) {
             drop_http(c);
@@ -243,7 +244,7 @@ static inline void run_local(struct conn *c, struct item *item, struct call *cal
         client->last_command = item->command;
         run_call(c->worker, call, multi_running(c));
     }
-    if (native && likely(c->refs.count == referred))
+    if (native && likely(!c->referred))
         fcnp_reply_end(reply, before, (uint8_t)(c->frame - 1));
     if (unlikely(client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)))
         out->len = before;
@@ -272,6 +273,7 @@ static void forward(struct conn *c, struct item *item)
     };
     f.in_txn = multi_running(c);
     f.level = gate_asked(c);
+    f.refer = conn_may_refer(c);
     f.no_touch = (c->client.flags & CLIENT_NO_TOUCH) != 0;
     f.watcher = item->command->run == cmd_watch ? c->client.id : 0;
     struct pending *p = conn_expect(c);
@@ -572,6 +574,7 @@ void run_here(struct worker *w, const struct here *here, struct buf *out)
     call.argv = here->argv;
     call.blobs = here->blobs;
     call.client = here->client;
+    call.refer = here->refer;
     call.no_touch = here->client != NULL && (here->client->flags & CLIENT_NO_TOUCH) != 0;
     w->watcher = here->watcher;
     struct command_keys keys;

@@ -41,8 +41,9 @@ struct here {
     uint32_t argc;
     uint32_t db;
     uint8_t protocol;
-    bool in_txn;      // memory has been asked for
-    uint64_t watcher; // of WATCH: the client's number
+    bool in_txn;                                       // memory has been asked for
+    uint64_t watcher;                                  // of WATCH: the client's number
+    bool (*refer)(struct call *c, struct blob *value); // as struct call's
 };
 // The reply is appended to `out`.
 void run_here(struct worker *w, const struct here *here, struct buf *out);

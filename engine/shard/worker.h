@@ -212,6 +212,7 @@ struct worker {
     struct save save;
     struct list waiters; // WAITAOF (durability_commands.c)
     uint64_t watcher;    // for whom the WATCH runs that is running
+    struct blob *found;  // what the command that runs for another worker answers by reference, pinned; else NULL
     struct list slices;  // struct gather: their next slice is to be run
     struct worker_stats stats;
     struct command_stats *commands; // [command_count()]

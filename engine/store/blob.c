@@ -116,18 +116,16 @@ struct blob *blob_new(struct blobs *home)
     if (b == NULL)
         return NULL;
     b->home = b->owner = home;
+    atomic_init(&b->holders, 1);
     home_enter(home);
     return b;
 }
 
 struct blob *blob_free(struct blob *b)
 {
-    if (b == NULL)
+    // The last one's write over the pages comes behind everybody's reads.
+    if (b == NULL || atomic_fetch_sub_explicit(&b->holders, 1, memory_order_acq_rel) > 1)
         return NULL;
-    if (b->pins > 0) {
-        b->orphan = true;
-        return NULL;
-    }
     struct blobs *home = b->home;
     if (b->data != NULL)
         pages_return(b);

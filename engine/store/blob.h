@@ -2,9 +2,9 @@
 // A large value on pages of its own. It is filled where it will stay: a connection receives into it, SET hands it to the
 // keyspace, and no byte is copied. It may be made by one worker and given to another with a message.
 //
-// Its pages are a run of the worker that made it (runs.h), or a mapping of their own when they are many. Whoever frees a blob
-// sends its run home; only the home's worker touches the home's books. Pins are not atomic: they are taken and dropped by the worker that
-// owns the blob now.
+// Its pages are a run of the worker that made it (runs.h), or a mapping of their own when they are many. Whoever is last to let go of a
+// blob sends its run home; only the home's worker touches the home's books. Pins are taken by the worker that owns the blob, and dropped by
+// whoever they were given to. While there are any, the bytes stay as they are: the owner that wants to change them makes a copy.
 #pragma once
 
 #include <stdatomic.h>
@@ -42,8 +42,7 @@ struct blob {
     uint8_t *data;       // BLOB_GAP behind the pages' beginning
     size_t len;          // bytes filled
     size_t cap;          // bytes of pages reserved, the gap with them
-    uint32_t pins;       // readers that must not lose the pages (0 = none beside the owner)
-    bool orphan;         // the owner let go; the last reader frees it
+    atomic_uint holders; // the owner, until it lets go, and readers that must not lose the pages
     bool mapped;         // the pages are a mapping of their own
     struct blob *next;   // on its way home
 };
@@ -60,7 +59,7 @@ uint64_t blobs_resident(const struct blobs *p);
 
 // NULL when out of memory. Capacity grows with what arrives, at most doubling: never in proportion to what was announced.
 struct blob *blob_new(struct blobs *home);
-// The owner lets go. Pinned pages live on until the last pin is dropped.
+// A holder lets go: the owner, or (blob_unpin) a reader. The last one frees.
 struct blob *blob_free(struct blob *b);
 // Room for at least one byte and at most `want` behind `len`: returns how much, 0 = out of memory.
 size_t blob_reserve(struct blob *b, size_t want);
@@ -74,15 +73,20 @@ bool blob_set_len(struct blob *b, size_t len) warn_unused;
 // Gives back pages behind len. (Cannot fail: what cannot be given back stays.)
 void blob_trim(struct blob *b);
 
+// Only the owner, or who holds a pin itself.
 static inline struct blob *blob_pin(struct blob *b)
 {
-    b->pins++;
+    atomic_fetch_add_explicit(&b->holders, 1, memory_order_relaxed);
     return b;
 }
 
 static inline void blob_unpin(struct blob *b)
 {
-    assert(b->pins > 0);
-    if (--b->pins == 0 && b->orphan)
-        blob_free(b);
+    blob_free(b);
+}
+
+// The owner asks: does anybody read it? What readers have done before they let go has been done.
+static inline bool blob_pinned(const struct blob *b)
+{
+    return atomic_load_explicit(&b->holders, memory_order_acquire) > 1;
 }

@@ -192,7 +192,7 @@ bool entry_own_blob(struct entry *e) warn_unused;
 static inline uint8_t *entry_value_bytes(struct entry *e)
 {
     if (unlikely(entry_form(e) == ENTRY_OUTSIDE)) {
-        if (entry_pointer(e->rest + 4)->pins > 0 && !entry_own_blob(e))
+        if (blob_pinned(entry_pointer(e->rest + 4)) && !entry_own_blob(e))
             return NULL;
         return entry_pointer(e->rest + 4)->data;
     }

@@ -506,7 +506,7 @@ static struct entry *resize_blob(struct keyspace *ks, struct entry *e, size_t le
     tell_before(ks, e);
     struct blob *b = entry_pointer(e->rest + 4);
     size_t cap = b->cap, before = b->len;
-    if (b->pins > 0 && !entry_own_blob(e))
+    if (blob_pinned(b) && !entry_own_blob(e))
         return NULL;
     b = entry_pointer(e->rest + 4);
     bool done = blob_set_len(b, len);

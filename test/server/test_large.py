@@ -16,7 +16,7 @@ def field(s, name):
 
 
 @test(ALL, skerry_only=True)
-def large_values_of_this_worker_are_sent_by_reference(s):
+def large_values_are_sent_by_reference_whoever_owns_them(s):
     before = field(s, "values_sent_by_reference")
     with s.client() as r, fcnp.Connection("127.0.0.1", s.port) as c:
         for i in range(8):
@@ -29,14 +29,14 @@ def large_values_of_this_worker_are_sent_by_reference(s):
                         == ["PONG", value, None, value, [value, None], b"e"], True, f"between others {i}")
             r.must("SET", f"s{i}", value[:65535])
             check_equal(r.call("GET", f"s{i}") == value[:65535], True, "one byte less")
-    if s.config.workers == 1:
-        check_equal(field(s, "values_sent_by_reference") - before, 8 * 4, "values sent by reference")
+    check_equal(field(s, "values_sent_by_reference") - before, 8 * 4, "values sent by reference")
 
 
 @test(BACKENDS, own=True, skerry_only=True)
 def an_answered_value_stays_as_it_was(config):
-    with Server(config.but(workers=1)) as s:
-        change_what_is_being_sent(s)
+    for workers in (1, 2):
+        with Server(config.but(workers=workers)) as s:
+            change_what_is_being_sent(s)
 
 
 def change_what_is_being_sent(s):
@@ -84,8 +84,9 @@ def clients_that_vanish_in_a_large_value_leave_nothing(s):
 
 @test(BACKENDS, own=True, skerry_only=True)
 def a_pipeline_of_large_values_waits_for_its_reader(config):
-    with Server(config.but(workers=1)) as s:
-        read_late(s)
+    for workers in (1, 2):
+        with Server(config.but(workers=workers)) as s:
+            read_late(s)
 
 
 def read_late(s):
@@ -101,6 +102,24 @@ def read_late(s):
         check(s.rss() - rss < 32 << 20, f"memory grew by {s.rss() - rss} bytes")
         c.send(encode("CLIENT", "REPLY", "OFF") + encode("GET", "v") * 10 + encode("CLIENT", "REPLY", "ON") + encode("GET", "v"))
         check_equal([c.read(), c.read() == value], ["OK", True], "silenced values")
+
+
+@test(ALL, skerry_only=True)
+def replies_of_all_workers_keep_their_order_around_large_values(s):
+    rng = random.Random(4)
+    values = {}
+    with s.client() as c, fcnp.Connection("127.0.0.1", s.port) as n:
+        for i in range(40):
+            values[f"k{i}"] = rng.randbytes(rng.choice([10, 3000, 65536, 90000, 150000]))
+            c.must("SET", f"k{i}", values[f"k{i}"])
+        for burst in range(20):
+            names = [f"k{rng.randrange(42)}" for _ in range(rng.choice([2, 30, 300]))]
+            c.send(b"".join(encode("GET", name) for name in names))
+            n.send(b"".join(fcnp.encode(fcnp.GET, name.encode()) for name in names))
+            for at, name in enumerate(names):
+                check_equal(c.read() == values.get(name), True, f"RESP {burst}.{at}")
+                check_equal(n.read() == values.get(name), True, f"FCNP {burst}.{at}")
+        check_equal(c.pipeline([("MULTI",)] + [("GET", f"k{i}") for i in range(40)] + [("EXEC",)])[-1] == list(values.values()), True, "in a transaction")
 
 
 @test(BACKENDS, args=["--client-output-buffer-limit", "normal 1mb 0 0"], skerry_only=True)

@@ -30,7 +30,8 @@ struct workload_knobs {
     uint32_t keys;      // per client
     uint32_t depth;     // commands on their way
     uint32_t value_max; // bytes, most values
-    uint32_t large_max; // bytes, of rare values; 0 = none
+    uint32_t large_max; // bytes, of some values; 0 = none
+    uint32_t large;     // permille of values
     uint32_t commands;  // per client
     uint32_t cut;       // permille of steps: the connection is cut
     uint32_t slow;      // permille of steps: a client stops reading for a while

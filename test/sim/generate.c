@@ -194,7 +194,7 @@ static struct value *new_value(struct client_sim *c)
 {
     const struct workload_knobs *k = sim_workload(c->sim);
     size_t len = 12 + draw(c, k->value_max + 1);
-    if (k->large_max > 0 && chance(c, 40))
+    if (k->large_max > 0 && chance(c, k->large))
         len = 12 + draw(c, k->large_max);
     if (chance(c, 100)) { // a number, for INCR
         char digits[24];

@@ -40,6 +40,7 @@ static void draw_workload(struct workload_knobs *k, struct prng *p)
     k->depth = PICK32(p, 1, 4, 16, 64, 300);
     k->value_max = PICK32(p, 0, 16, 64, 500, 3000);
     k->large_max = PICK32(p, 0, 0, 0, 20000, 70000, 200 * 1024);
+    k->large = 40;
     k->commands = PICK32(p, 60, 300, 1500);
     k->cut = PICK32(p, 0, 0, 1, 5);
     k->slow = PICK32(p, 0, 0, 1, 10);
@@ -93,6 +94,16 @@ static void make_deep(struct knobs *k)
     k->world.buffer_size = 16384;
 }
 
+// Values that travel by reference, to connections that may end meanwhile.
+static void make_large(struct knobs *k)
+{
+    struct workload_knobs *l = &k->workload;
+    l->large_max = 200 * 1024;
+    l->large = 500;
+    l->cut = 20;
+    temper(k);
+}
+
 void knobs_draw(struct knobs *k, uint64_t seed)
 {
     struct prng p;
@@ -118,6 +129,8 @@ void knobs_draw(struct knobs *k, uint64_t seed)
     k->policy = (uint32_t)prng_below(&p, 8);
     k->workload.kill = PICK32(&p, 0, 0, 0, 0, 0, 0, 0, 3);
     k->workload.frames = PICK32(&p, 0, 0, 30, 300, 800);
+    if (prng_below(&p, 20) == 0)
+        make_large(k);
 }
 
 void knobs_of_history(struct knobs *k)
@@ -173,9 +186,10 @@ void knobs_print(const struct knobs *k)
            w->buffers, w->buffer_size, (unsigned long long)w->wake_delay_ns, w->hold, w->cut_receive, w->end_receive, w->no_buffer,
            w->accept_error, w->end_accept, w->short_send);
     const struct workload_knobs *l = &k->workload;
-    printf("clients: keys %u, depth %u, values %u / %u, commands %u, cut %u, slow %u, malformed %u, quit %u, inline %u, frames %u, many "
-           "%u, timed %u, "
-           "scan %u, odd %u, read %u, windows %zu / %zu, think %llu\n",
-           l->keys, l->depth, l->value_max, l->large_max, l->commands, l->cut, l->slow, l->malformed, l->quit, l->inline_permille,
-           l->frames, l->many, l->timed, l->scan, l->odd, l->read_max, l->send_window, l->receive_window, (unsigned long long)l->think_ns);
+    printf(
+        "clients: keys %u, depth %u, values %u / %u (%u), commands %u, cut %u, slow %u, malformed %u, quit %u, inline %u, frames %u, many "
+        "%u, timed %u, "
+        "scan %u, odd %u, read %u, windows %zu / %zu, think %llu\n",
+        l->keys, l->depth, l->value_max, l->large_max, l->large, l->commands, l->cut, l->slow, l->malformed, l->quit, l->inline_permille,
+        l->frames, l->many, l->timed, l->scan, l->odd, l->read_max, l->send_window, l->receive_window, (unsigned long long)l->think_ns);
 }
