@@ -36,6 +36,7 @@ struct config {
     double seconds; // a workload
     char mode[16];  // local, shared
     char hash[16];  // keyed, public
+    char only[16];  // the name of one workload; empty: all
 };
 
 #ifndef PEER_BATCH
@@ -163,8 +164,10 @@ static void load(struct runner *r, bool ttl)
         r->own_count = c->items;
 }
 
-static bool has_workload(enum workload w)
+static bool has_workload(const struct config *c, enum workload w)
 {
+    if (c->only[0] != '\0' && strcmp(c->only, NAMES[w]) != 0)
+        return false;
     return (PEER_BATCH || w < BATCH16) && (PEER_TTL || (w != GET_TTL && w != VIEW_TTL));
 }
 
@@ -209,7 +212,7 @@ static void *run_thread(void *context)
     for (int w = 0; w < WORKLOADS; w++) {
         // Those with deadlines come last: their load stays.
         static const enum workload ORDER[WORKLOADS] = { GET, VIEW, BATCH16, BATCH64, PACKED16, MIX, SET, GET_TTL, VIEW_TTL };
-        if (!has_workload(ORDER[w]))
+        if (!has_workload(r->config, ORDER[w]))
             continue;
         if (!ttl && (ORDER[w] == GET_TTL || ORDER[w] == VIEW_TTL)) {
             load(r, true);
@@ -240,8 +243,11 @@ int main(int argc, char **argv)
     c.seconds = strtod(argument(argc, argv, "--seconds", "0.2"), NULL);
     snprintf(c.mode, sizeof c.mode, "%s", argument(argc, argv, "--mode", "shared"));
     snprintf(c.hash, sizeof c.hash, "%s", argument(argc, argv, "--hash", "keyed"));
+    snprintf(c.only, sizeof c.only, "%s", argument(argc, argv, "--only", ""));
     if (c.items == 0 || c.items > UINT32_MAX || c.value == 0 || c.threads == 0 || c.threads > THREADS_MAX) {
-        fprintf(stderr, "usage: %s --items N --value BYTES --threads N --seconds S --mode local|shared --hash keyed|public\n", argv[0]);
+        fprintf(stderr,
+                "usage: %s --items N --value BYTES --threads N --seconds S --mode local|shared --hash keyed|public --only WORKLOAD\n",
+                argv[0]);
         return 2;
     }
     peer_open(&c);

@@ -69,6 +69,7 @@ struct core {
 struct skerry {
     struct core *core;
     bool local;
+    bool plain;      // local, one shard, hashed with AES: nothing to find out before a look-up
     uint32_t worker; // of a local store
     uint32_t workers;
     atomic_uintptr_t owner;   // thread of a local store, 0 = nobody yet
@@ -116,6 +117,12 @@ static inline uintptr_t thread_here(void)
     return (uintptr_t)pthread_self();
 }
 #endif
+
+// False at its first use, too.
+static inline bool thread_is_owner(const struct skerry *s)
+{
+    return atomic_load_explicit(&s->owner, memory_order_relaxed) == thread_here();
+}
 
 static inline bool thread_owns(struct skerry *s)
 {

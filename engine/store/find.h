@@ -8,6 +8,8 @@
 
 #define always_inline inline __attribute__((__always_inline__))
 
+static_assert(ENTRY_SHORT == 0 && ENTRY_MEDIUM == 1, "without deadline and recency the upper bits of a head are its form");
+
 // As keyspace_hash and keyspace_prefetch. `route_hash`: of the key, or what somebody says it is; only looked at with index-hash public.
 static always_inline uint64_t keyspace_hash_here(const struct keyspace *ks, struct slice key, uint64_t route_hash)
 {
@@ -39,7 +41,7 @@ static always_inline struct entry *keyspace_plain(const struct keyspace *ks, str
             struct entry *e = arena_at(arena, b->refs[__builtin_ctz(match)]);
             if (unlikely((e->head & ~(ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != ENTRY_STRING))
                 return NULL;
-            const uint8_t *have = (const uint8_t *)e + ENTRY_LENGTHS_LEN[entry_form(e)];
+            const uint8_t *have = e->rest + 2 + (e->head >> 4);
             if (e->rest[0] == key.len && likely(keys_same(have, key.data, key.len)))
                 return e;
         }
@@ -50,11 +52,11 @@ static always_inline struct entry *keyspace_plain(const struct keyspace *ks, str
     return NULL;
 }
 
-// Of what keyspace_plain gave.
+// Of what keyspace_plain or keyspace_find_first gave: SHORT or MEDIUM, of which the latter has a byte more, without a branch.
 static always_inline struct slice keyspace_plain_value(const struct entry *e)
 {
-    const uint8_t *key = (const uint8_t *)e + ENTRY_LENGTHS_LEN[entry_form(e)];
-    return slice_of(key + e->rest[0], entry_form(e) == ENTRY_SHORT ? e->rest[1] : load_u16(e->rest + 1));
+    uint32_t medium = (uint32_t)e->head >> 4;
+    return slice_of(e->rest + 2 + medium + e->rest[0], load_u16(e->rest + 1) & (0xff | -medium));
 }
 
 // GET of such a string of up to len_max bytes. False: nothing has happened.
@@ -85,6 +87,33 @@ static always_inline bool keyspace_overwrite(struct keyspace *ks, struct slice k
     return true;
 }
 
+// The entry of a key of 8 to 16 bytes, where it is what keyspace_find_here looks for and the first in its bucket with its tag. NULL:
+// nothing has happened, and it may be there all the same. No loop and no call, so that the processor has the next such call in its works
+// while this one waits for memory.
+static always_inline struct entry *keyspace_find_first(struct keyspace *ks, struct slice key, uint64_t hash)
+{
+    const struct store *s = ks->store;
+    const struct directory *d = ks->index.directory;
+    if (unlikely(d == NULL || s->has_recency))
+        return NULL;
+    const struct arena *arena = &s->world.slabs.arena;
+    const struct segment *segment = &d->segments[directory_slot(d, hash)];
+    uint32_t x = segment_position(segment, hash);
+    const struct bucket *b = (const struct bucket *)arena_at(arena, segment->ref) + segment_home(segment, x);
+    uint32_t match = bucket_match(b, segment_tag(x));
+    if (unlikely(match == 0))
+        return NULL;
+    struct entry *e = arena_at(arena, b->refs[__builtin_ctz(match)]);
+    prefetch((const uint8_t *)e + 64); // the value's end: its address would wait for the header
+    if (unlikely((load_u16(e) & ~(ENTRY_HEAD_TYPE | ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != key.len << 8))
+        return NULL;
+    const uint8_t *have = e->rest + 2 + (e->head >> 4);
+    if (unlikely(((load_u64(have) ^ load_u64(key.data)) | (load_u64(have + key.len - 8) ^ load_u64(key.data + key.len - 8))) != 0))
+        return NULL;
+    ks->stats.hits++;
+    return e;
+}
+
 // As keyspace_find_at. What is not a small entry without extras takes the long way.
 static always_inline struct entry *keyspace_find_here(struct keyspace *ks, struct slice key, uint64_t hash, struct keyspace_clock *clock)
 {
@@ -103,7 +132,7 @@ static always_inline struct entry *keyspace_find_here(struct keyspace *ks, struc
             prefetch((const uint8_t *)e + 64); // the value's end: its address would wait for the header
             if (unlikely((e->head & ~(ENTRY_HEAD_TYPE | ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != 0))
                 return keyspace_find_at(ks, key, hash, clock);
-            const uint8_t *have = (const uint8_t *)e + ENTRY_LENGTHS_LEN[entry_form(e)];
+            const uint8_t *have = e->rest + 2 + (e->head >> 4);
             if (e->rest[0] != key.len || !likely(keys_same(have, key.data, key.len)))
                 continue;
             ks->stats.hits++;

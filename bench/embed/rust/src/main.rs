@@ -137,6 +137,7 @@ struct Config {
     value: usize,
     threads: u64,
     seconds: f64,
+    only: String,
 }
 
 // (done, missed, cpu, wall)
@@ -188,6 +189,9 @@ fn work<P: Peer>(p: Arc<P>, c: &Config) {
                 let mut to = vec![0u8; c.value];
                 load(&*p, c, t, &value);
                 for workload in ORDER {
+                    if !c.only.is_empty() && c.only != workload {
+                        continue;
+                    }
                     if workload == "get+ttl" {
                         barrier.wait();
                         if t == 0 {
@@ -229,6 +233,7 @@ fn main() {
         value: arg("--value", "64").parse().expect("--value BYTES"),
         threads: arg("--threads", "1").parse().expect("--threads N"),
         seconds: arg("--seconds", "0.2").parse().expect("--seconds S"),
+        only: arg("--only", ""),
     };
     match arg("--peer", "dashmap").as_str() {
         "dashmap" => work(Arc::new(Dash(DashMap::new())), &c),
