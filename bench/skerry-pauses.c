@@ -141,15 +141,34 @@ static void finish(struct bench *b)
     while (b->more);
 }
 
-// Gets and sets among `items` until maintenance has nothing left to do.
-static void serve_until_done(struct bench *b, uint64_t items)
+// Gets and sets among `items` until maintenance has nothing left to do, and so many of them at least.
+static void serve_until_done(struct bench *b, uint64_t items, uint64_t least)
 {
     b->more = true;
-    while (b->more) {
+    for (uint64_t done = 0; b->more || done < least; done++) {
         get(b, prng_next(&b->prng) % items);
         if (b->ops % 4 == 0)
             set(b, prng_next(&b->prng) % items, ENTRY_NO_DEADLINE);
     }
+}
+
+// FLUSHDB of the second database, and what follows. `at_once`: SYNC, all memory is back before it answers.
+static void flush(struct bench *b, uint64_t items, uint64_t burst, bool at_once)
+{
+    b->ks = store_keyspace(b->store, 0, 1);
+    for (uint64_t id = 0; id < burst; id++)
+        set(b, id, ENTRY_NO_DEADLINE);
+    finish(b);
+    calls_init(&b->sets), calls_init(&b->gets), calls_init(&b->slices), calls_init(&b->all);
+    uint64_t begin = clock_ns();
+    keyspace_clear(b->ks);
+    if (at_once)
+        store_reclaim(b->store);
+    record(b, &b->sets, begin);
+    report_one(at_once ? "flush SYNC" : "flush ASYNC", "clear", &b->sets);
+    b->ks = store_keyspace(b->store, 0, 0);
+    serve_until_done(b, items, burst / 5);
+    report(b, at_once ? "after flush SYNC" : "after flush ASYNC");
 }
 
 int main(int argc, char **argv)
@@ -189,20 +208,10 @@ int main(int argc, char **argv)
     report(&b, "burst is written");
     b.now_ms = NOW_MS + 100000 + 1000;
     b.ks = store_keyspace(b.store, 0, 0);
-    serve_until_done(&b, items);
+    serve_until_done(&b, items, 0);
     report(&b, "burst falls due");
-    b.ks = store_keyspace(b.store, 0, 1);
-    for (uint64_t id = 0; id < burst; id++)
-        set(&b, id, ENTRY_NO_DEADLINE);
-    finish(&b);
-    calls_init(&b.sets), calls_init(&b.gets), calls_init(&b.slices), calls_init(&b.all);
-    uint64_t begin = clock_ns();
-    keyspace_clear(b.ks);
-    record(&b, &b.sets, begin);
-    report_one("flush", "clear", &b.sets);
-    b.ks = store_keyspace(b.store, 0, 0);
-    serve_until_done(&b, items);
-    report(&b, "after the flush");
+    flush(&b, items, burst, false);
+    flush(&b, items, burst, true);
     store_free(b.store);
     return 0;
 }

@@ -10,6 +10,7 @@
 
 #define EVICT_MAX          256 // entries a call: a limit that was lowered is reached step by step
 #define MOVES_AN_ENTRY     4   // references moved that take as long as an entry that expires
+#define DISCARD_COST       40  // entries touched that take as long as giving a run of pages back: 30 to 100 us
 #define KEEP_FREE_GRANULES 32  // 2 MiB and a 64th of all stay at hand, the rest goes back to the system
 
 static uint64_t entry_hash(const void *context, const struct entry *e)
@@ -385,6 +386,9 @@ bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
 {
     s->now_ms = now_ms;
     struct expiry expiry = { .store = s, .budget = &budget };
+    bool given = discard(s);
+    if (given) // at most half: what is due goes on
+        budget -= DISCARD_COST < budget / 2 ? DISCARD_COST : budget / 2;
     bool more = deadline_advance(&s->deadlines, now_ms, &budget, expire, &expiry);
     if (budget > 0 && free_garbage(s, &budget))
         more = true;
@@ -398,9 +402,7 @@ bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
         more = true;
     if (blobs_collect(s->blobs))
         more = true;
-    if (discard(s))
-        more = true;
-    return more || s->garbage != NULL;
+    return more || given || s->garbage != NULL;
 }
 
 void store_reclaim(struct store *s)
