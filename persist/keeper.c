@@ -62,13 +62,15 @@ struct keeper *keeper_free(struct keeper *k)
 void keeper_attach(struct keeper *k, struct log *log)
 {
     assert(k->options.log && k->log == NULL);
+    keeper_hold(&k->set);
     k->log = log;
+    keeper_let_go(&k->set);
 }
 
 // What the log says is durable goes into the manifest: should the log's own end be lost, it is missed.
 static uint64_t witness_step(struct keeper *k, uint64_t now_ns)
 {
-    if (k->log == NULL)
+    if (k->log == NULL || k->manifest.hidden_segment != 0)
         return UINT64_MAX;
     uint64_t durable = atomic_load_explicit(&log_stats(k->log)->durable_lsn, memory_order_acquire);
     uint64_t due = k->manifest_ns + KEEPER_WITNESS_NS;
@@ -112,7 +114,7 @@ int keeper_end(struct keeper *k, bool clean)
     (void)keeper_segments_step(k, k->disk->ops->now_ns(k->disk)); // takes back what the log has had
     if (clean)
         next.flags |= MANIFEST_CLEAN;
-    if (k->log != NULL) {
+    if (k->log != NULL && next.hidden_segment == 0) {
         next.witness = atomic_load_explicit(&log_stats(k->log)->durable_lsn, memory_order_acquire);
         next.first_segment = keeper_segments_first(k, next.set_count > 0 ? next.sets[0].lsn : 0);
     }

@@ -75,6 +75,12 @@ const uint64_t *keeper_sequences(const struct keeper *k);
 
 // After LOADED: the first manifest of this start and, with a log, its first segment. *origin: for log_new.
 int keeper_begin(struct keeper *k, struct log_origin *origin) warn_unused;
+// Where keeper_begin began none: a log is switched on while the server runs. Its first segment is made; no start looks at its segments
+// before the set of keeper_base_begin counts, whose cut is where all workers begin to log. *origin: for log_new. Failed: all is as before.
+int keeper_log_begin(struct keeper *k, struct log_origin *origin) warn_unused;
+// And off, or it never came to count: the log (if one was attached) has stopped and is idle, and is not used any more. What it wrote stays
+// what the directory holds, or is removed when it did not count.
+void keeper_log_end(struct keeper *k);
 // From here on `log` gets segments and gives them back.
 void keeper_attach(struct keeper *k, struct log *log);
 // Bare timings of a segment that is not begun, before keeper_attach, by the reactor that the log will use: which method is fastest here.
@@ -98,6 +104,8 @@ enum keeper_snapshot {
 // A new set of a file for each worker; its id, or 0: another is under way. Before any worker's cut: what the log has written by now is in
 // all of the cuts.
 uint64_t keeper_snapshot_begin(struct keeper *k, int64_t now_ms);
+// The same for the first set under a log of keeper_log_begin: when it counts, so does the log.
+uint64_t keeper_base_begin(struct keeper *k, int64_t now_ms);
 bool keeper_snapshot_runs(const struct keeper *k, uint64_t set); // has not ended
 // Worker `file` (its number): a chunk to be filled for this set, or NULL: too many are on their way (options.wake_workers will be called),
 // or the set is no more.

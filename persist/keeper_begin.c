@@ -40,8 +40,10 @@ static void note_set(struct keeper *k, uint64_t set)
 
 static bool is_junk(struct keeper *k, const char *name)
 {
-    uint64_t set;
+    uint64_t set, id = segment_id_of(name);
     uint32_t file;
+    if (id != 0)
+        return manifest_hides(&k->manifest, id);
     if (snapshot_name_parse(name, &set, &file)) {
         note_set(k, set);
         return !set_counts(k, set);
@@ -66,13 +68,14 @@ static void name_found(void *context, const char *name)
 {
     struct names *n = context;
     uint64_t id = segment_id_of(name);
-    if (id != 0) {
+    if (id != 0 && !manifest_hides(&n->k->manifest, id)) {
         void *items = n->segments;
         n->no_memory |= !room(&items, n->segment_count, &n->segment_cap, sizeof *n->segments);
         n->segments = items;
         if (!n->no_memory)
             n->segments[n->segment_count++] = id;
-    } else if (strlen(name) < PART_NAME_MAX && is_junk(n->k, name)) {
+    }
+    if (strlen(name) < PART_NAME_MAX && is_junk(n->k, name)) {
         void *items = n->junk;
         n->no_memory |= !room(&items, n->junk_count, &n->junk_cap, sizeof *n->junk);
         n->junk = items;
@@ -185,8 +188,11 @@ int keeper_begin(struct keeper *k, struct log_origin *origin)
         new_identity(k, &m);
     k->recover = recover_free(k->recover);
     int failed = keeper_files_list(k);
+    if (failed == 0 && m.hidden_segment != 0) // gone before a manifest hides them no more
+        failed = k->disk->ops->sync_names(k->disk);
     if (failed != 0)
         return failed;
+    m.hidden_segment = 0;
     m.flags = k->options.log ? MANIFEST_LOG : 0;
     m.route_mode = k->options.route_mode;
     m.segment_size = k->origin.segment_size;

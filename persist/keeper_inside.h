@@ -103,6 +103,7 @@ struct keeper_set {
     uint64_t count;
     char error[96];
     uint64_t lsn;
+    bool base; // of the log that was switched on
     // The keeper.
     enum set_phase phase;
     struct keeper_file *files; // [workers]
@@ -129,14 +130,26 @@ struct keeper {
     struct manifest manifest; // the one that is durable
     bool manifest_new;        // its next copy has to be made anew
     uint64_t manifest_ns;
-    struct log *log;
-    uint8_t *block; // KEEPER_PIECE bytes: zeros but while something else is written from or read into it
+    _Atomic(struct log *) log; // the keeper's to set
+    uint8_t *block;            // KEEPER_PIECE bytes: zeros but while something else is written from or read into it
     struct keeper_loading load;
     struct keeper_segments segments;
     struct keeper_set set;
     struct scrub scrub;
     struct keeper_stats stats;
 };
+
+// What sets and the log's coming and going must agree on.
+static inline void keeper_hold(struct keeper_set *s)
+{
+    while (atomic_exchange_explicit(&s->guard, 1, memory_order_acquire) != 0)
+        continue;
+}
+
+static inline void keeper_let_go(struct keeper_set *s)
+{
+    atomic_store_explicit(&s->guard, 0, memory_order_release);
+}
 
 static inline int keeper_open_flags(const struct keeper *k)
 {
@@ -168,6 +181,10 @@ int keeper_segments_old(struct keeper *k, uint64_t id, uint64_t size) warn_unuse
 uint64_t keeper_segments_first(const struct keeper *k, uint64_t lsn);
 // The manifest that says so is durable: what is below may go.
 void keeper_segments_forget(struct keeper *k, uint64_t first);
+// The log is gone: what was made for it and not given, or half made, needs a place in the lists.
+void keeper_segments_put_away(struct keeper *k);
+// Removes segments from this id on, of the lists and of the directory.
+int keeper_segments_remove(struct keeper *k, uint64_t from) warn_unused;
 void keeper_segments_deinit(struct keeper *k);
 
 // keeper_snapshot.c

@@ -90,6 +90,59 @@ void keeper_segments_deinit(struct keeper *k)
     free(s->old);
 }
 
+void keeper_segments_put_away(struct keeper *k)
+{
+    struct keeper_segments *s = &k->segments;
+    struct making *m = &s->making;
+    if (m->fd >= 0) {
+        k->disk->ops->close(k->disk, m->fd);
+        (void)k->disk->ops->unlink(k->disk, m->part); // should it stay, the next start takes it away
+        m->fd = -1;
+        s->next_id++;
+    }
+    while (s->made != NULL) {
+        struct log_segment *made = s->made;
+        s->made = made->next;
+        k->disk->ops->close(k->disk, made->fd);
+        if (keeper_segments_old(k, made->header.id, made->header.size) != 0)
+            keeper_say(k, LOG_WARNING, "out of memory: segment %llu stays until the next start", (unsigned long long)made->header.id);
+        free(made);
+    }
+    s->trouble = 0;
+    s->retry_ns = 0;
+}
+
+static int unlink_segment(struct keeper *k, uint64_t id)
+{
+    char name[SEGMENT_NAME_MAX];
+    segment_name(id, name);
+    int failed = k->disk->ops->unlink(k->disk, name);
+    return failed == -ENOENT ? 0 : failed;
+}
+
+int keeper_segments_remove(struct keeper *k, uint64_t from)
+{
+    struct keeper_segments *s = &k->segments;
+    int failed = 0;
+    while (s->full_count > 0 && s->full[s->full_count - 1].id >= from && failed == 0) {
+        const struct full_segment *last = &s->full[s->full_count - 1];
+        failed = unlink_segment(k, last->id);
+        keeper_scrub_forget(k, last->id);
+        atomic_fetch_sub_explicit(&k->stats.log_bytes, last->size, memory_order_relaxed);
+        s->full_count--;
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->old_count; i++) {
+        bool goes = s->old[i].id >= from && failed == 0;
+        if (goes)
+            failed = unlink_segment(k, s->old[i].id);
+        else
+            s->old[kept++] = s->old[i];
+    }
+    s->old_count = kept;
+    return failed == 0 ? k->disk->ops->sync_names(k->disk) : failed;
+}
+
 // ---- making
 
 static void names_of(const struct making *m, char name[SEGMENT_NAME_MAX], char part[PART_NAME_MAX])

@@ -18,17 +18,6 @@
 
 #define VERIFY_RUNS 8 // of entries, a step
 
-static void hold(struct keeper_set *s)
-{
-    while (atomic_exchange_explicit(&s->guard, 1, memory_order_acquire) != 0)
-        continue;
-}
-
-static void let_go(struct keeper_set *s)
-{
-    atomic_store_explicit(&s->guard, 0, memory_order_release);
-}
-
 static uint32_t state_of(const struct keeper_set *s)
 {
     return atomic_load_explicit(&s->state, memory_order_acquire);
@@ -96,11 +85,11 @@ void keeper_set_deinit(struct keeper *k)
 
 // ---- workers
 
-uint64_t keeper_snapshot_begin(struct keeper *k, int64_t now_ms)
+static uint64_t begin(struct keeper *k, int64_t now_ms, bool base)
 {
     struct keeper_set *s = &k->set;
     uint64_t id = 0;
-    hold(s);
+    keeper_hold(s);
     bool free = state_of(s) != SNAPSHOT_RUNS;
     for (uint32_t i = 0; i < k->options.workers && free; i++)
         free = atomic_load_explicit(&s->files[i].busy, memory_order_acquire) == 0;
@@ -110,6 +99,7 @@ uint64_t keeper_snapshot_begin(struct keeper *k, int64_t now_ms)
         atomic_store_explicit(&s->entries, 0, memory_order_relaxed);
         atomic_store_explicit(&s->bytes, 0, memory_order_relaxed);
         s->began_ms = now_ms;
+        s->base = base;
         // The end of a unit: what lies behind it is read from its first frame on.
         s->lsn = k->log != NULL ? atomic_load_explicit(&log_stats(k->log)->durable_lsn, memory_order_acquire) : k->origin.lsn;
         for (uint32_t i = 0; i < k->options.workers; i++) {
@@ -118,10 +108,20 @@ uint64_t keeper_snapshot_begin(struct keeper *k, int64_t now_ms)
         }
         atomic_store_explicit(&s->state, SNAPSHOT_RUNS, memory_order_release);
     }
-    let_go(s);
+    keeper_let_go(s);
     if (id != 0)
         keeper_wake(k);
     return id;
+}
+
+uint64_t keeper_snapshot_begin(struct keeper *k, int64_t now_ms)
+{
+    return begin(k, now_ms, false);
+}
+
+uint64_t keeper_base_begin(struct keeper *k, int64_t now_ms)
+{
+    return begin(k, now_ms, true);
 }
 
 bool keeper_snapshot_runs(const struct keeper *k, uint64_t set)
@@ -171,14 +171,14 @@ void keeper_file_end(struct keeper *k, uint64_t set, uint32_t file, const struct
     }
     if (count > 0)
         memcpy(copy, marks, count * sizeof *copy);
-    hold(&k->set);
+    keeper_hold(&k->set);
     bool counts = runs(&k->set, set);
     if (counts) {
         f->marks = copy;
         f->mark_count = count;
         atomic_store_explicit(&f->ended, true, memory_order_release);
     }
-    let_go(&k->set);
+    keeper_let_go(&k->set);
     if (!counts)
         free(copy);
     leave(k, f, set);
@@ -193,19 +193,19 @@ void keeper_file_drop(struct keeper *k, uint64_t set, uint32_t file)
 void keeper_snapshot_cancel(struct keeper *k, uint64_t set, const char *why)
 {
     struct keeper_set *s = &k->set;
-    hold(s);
+    keeper_hold(s);
     if (runs(s, set) && atomic_load_explicit(&s->cancelled, memory_order_relaxed) != set) {
         atomic_store_explicit(&s->cancel_why, why, memory_order_relaxed);
         atomic_store_explicit(&s->cancelled, set, memory_order_release);
     }
-    let_go(s);
+    keeper_let_go(s);
     keeper_wake(k);
 }
 
 void keeper_snapshot_status(struct keeper *k, struct keeper_snapshot_status *out)
 {
     struct keeper_set *s = &k->set;
-    hold(s);
+    keeper_hold(s);
     *out = (struct keeper_snapshot_status){
         .state = (enum keeper_snapshot)state_of(s),
         .id = atomic_load_explicit(&s->id, memory_order_relaxed),
@@ -216,7 +216,7 @@ void keeper_snapshot_status(struct keeper *k, struct keeper_snapshot_status *out
         .last_save_ms = s->last_save_ms,
     };
     memcpy(out->error, s->error, sizeof out->error);
-    let_go(s);
+    keeper_let_go(s);
 }
 
 // ---- the keeper
@@ -244,7 +244,7 @@ static void close_set(struct keeper *k, enum keeper_snapshot state, const char *
     }
     s->reader = snapshot_reader_free(s->reader);
     s->phase = SET_NONE;
-    hold(s);
+    keeper_hold(s);
     for (uint32_t i = 0; i < k->options.workers; i++) {
         if (atomic_load_explicit(&s->files[i].ended, memory_order_acquire)) {
             free(s->files[i].marks);
@@ -257,7 +257,7 @@ static void close_set(struct keeper *k, enum keeper_snapshot state, const char *
         s->last_save_ms = s->began_ms;
     }
     atomic_store_explicit(&s->state, state, memory_order_release);
-    let_go(s);
+    keeper_let_go(s);
     if (k->options.wake_workers != NULL)
         k->options.wake_workers(k->options.context);
 }
@@ -398,8 +398,13 @@ static void publish(struct keeper *k)
         .entries = s->verified,
     };
     next.set_count = 1;
-    next.first_segment = keeper_segments_first(k, s->lsn);
-    if (k->log != NULL)
+    if (s->base) { // from here on the log counts
+        next.hidden_segment = 0;
+        next.flags |= MANIFEST_LOG;
+    }
+    if (next.hidden_segment == 0)
+        next.first_segment = keeper_segments_first(k, s->lsn);
+    if (next.hidden_segment == 0 && k->log != NULL)
         next.witness = atomic_load_explicit(&log_stats(k->log)->durable_lsn, memory_order_acquire);
     int failed = keeper_manifest_write(k, &next);
     if (failed != 0) {

@@ -67,6 +67,16 @@ static void origin_set(struct log *l)
     atomic_store_explicit(&l->stats.durable_lsn, o->lsn, memory_order_relaxed);
 }
 
+// Another log may have served these ports.
+static void positions_take(struct log *l)
+{
+    for (uint32_t p = 0; p < l->options.ports; p++) {
+        uint64_t at = atomic_load_explicit(&l->ports[p]->durable, memory_order_acquire);
+        l->lines[p].taken = l->cut[p] = at;
+        l->written.positions[p] = l->flush.positions[p] = l->durable.positions[p] = at;
+    }
+}
+
 int log_new(struct log **out, const struct log_options *options, struct reactor *r, struct log_port *const *ports)
 {
     assert(options->ports > 0 && options->frames_in_flight >= 1 && options->frames_in_flight <= LOG_FRAMES_MAX);
@@ -87,6 +97,7 @@ int log_new(struct log **out, const struct log_options *options, struct reactor 
     }
     memcpy(l->ports, ports, options->ports * sizeof(struct log_port *));
     origin_set(l);
+    positions_take(l);
     struct slice whole = slice_of(l->arena, l->arena_size);
     l->fixed_buffer = reactor_register_buffers(r, &whole, 1) == 0 ? 0 : -1;
     l->sync = options->sync;
@@ -108,6 +119,8 @@ struct log *log_free(struct log *l)
         return NULL;
     assert(l->ops == 0);
     log_cut_drop(l);
+    if (l->fixed_buffer >= 0)
+        (void)!reactor_register_buffers(l->r, NULL, 0);
     memory_give(l);
     return NULL;
 }
@@ -435,4 +448,12 @@ bool log_stopped_clean(const struct log *l)
 bool log_idle(const struct log *l)
 {
     return l->ops == 0;
+}
+
+void log_end(const struct log *l, struct log_origin *origin)
+{
+    assert(log_stopped(l) && l->ops == 0);
+    origin->lsn = l->lsn;
+    origin->last_crc = l->last_crc;
+    origin->last_segment = l->last_segment;
 }

@@ -97,9 +97,10 @@ struct log_stats {
 
 struct log;
 
-// `r`: where its ops go; all of `ports` outlive it. Registers its buffers there when that is to be had.
+// `r`: where its ops go; all of `ports` outlive it, and their positions go on where they are (0, or where the log before ended). Registers
+// its buffers there when that is to be had.
 int log_new(struct log **out, const struct log_options *options, struct reactor *r, struct log_port *const *ports) warn_unused;
-// No op is in flight (log_idle).
+// No op is in flight (log_idle). In the thread of its reactor.
 struct log *log_free(struct log *l);
 
 void log_on_completion(struct log *l, const struct completion *done);
@@ -142,3 +143,5 @@ void log_stop(struct log *l);
 bool log_stopped(const struct log *l);
 bool log_stopped_clean(const struct log *l);
 bool log_idle(const struct log *l);
+// Stopped and idle: where the next log goes on. Of `origin` what this log has moved: LSN, CRC, segment.
+void log_end(const struct log *l, struct log_origin *origin);

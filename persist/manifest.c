@@ -24,10 +24,12 @@ enum {
     AT_SET_COUNT = 92,
     AT_SETS = 96,
     SET_BYTES = 48,
+    AT_HIDDEN = AT_SETS + MANIFEST_SETS * SET_BYTES,
+    AT_END = AT_HIDDEN + 8,
     FORMAT = 1
 };
 
-static_assert(AT_SETS + MANIFEST_SETS * SET_BYTES <= BLOCK_SIZE, "a manifest is one block");
+static_assert(AT_HIDDEN == 288 && AT_END <= BLOCK_SIZE, "a manifest is one block");
 
 static uint32_t crc_of(const uint8_t block[BLOCK_SIZE])
 {
@@ -77,6 +79,7 @@ void manifest_encode(const struct manifest *m, uint8_t block[BLOCK_SIZE])
     store_u32(block + AT_SET_COUNT, m->set_count);
     for (uint32_t i = 0; i < m->set_count; i++)
         set_encode(&m->sets[i], block + AT_SETS + i * SET_BYTES);
+    store_u64(block + AT_HIDDEN, m->hidden_segment);
     store_u32(block + AT_CRC, crc_of(block));
 }
 
@@ -103,7 +106,7 @@ static const char *objection(const struct manifest *m, const uint8_t block[BLOCK
             return "its snapshots are not in falling order";
     }
     size_t used = AT_SETS + m->set_count * SET_BYTES;
-    if (!all_zero(block + used, BLOCK_SIZE - used))
+    if (!all_zero(block + used, AT_HIDDEN - used) || !all_zero(block + AT_END, BLOCK_SIZE - AT_END))
         return "there is something behind its snapshots";
     return NULL;
 }
@@ -128,6 +131,7 @@ int manifest_decode(struct manifest *m, const uint8_t block[BLOCK_SIZE], const c
         .segment_size = load_u64(block + AT_SEGMENT_SIZE),
         .route_mode = load_u32(block + AT_ROUTE_MODE),
         .set_count = load_u32(block + AT_SET_COUNT),
+        .hidden_segment = load_u64(block + AT_HIDDEN),
     };
     memcpy(m->store.bytes, block + AT_STORE, sizeof m->store.bytes);
     memcpy(m->history.bytes, block + AT_HISTORY, sizeof m->history.bytes);

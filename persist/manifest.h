@@ -10,6 +10,7 @@
 //    72  8  witness: a durable LSN (rewritten at most once a second, and when a snapshot ends)
 //    80  8  segment size       88  4  route mode     92  4  snapshot sets (0 to MANIFEST_SETS)
 //    96     for each set, newest first: id u64, LSN that it holds u64, files u32, zero u32, bytes u64, made at (Unix ms) i64, entries u64
+//   288  8  segments from this id on are of a log whose base is not there yet, and are not looked at; 0: there are none such
 //   Valid: magic, format, CRC, a generation, a shard count and segment size as a segment header's, sets (each with an id and files) in
 //   falling order of ids, the rest zero.
 #pragma once
@@ -44,7 +45,13 @@ struct manifest {
     uint32_t route_mode;
     uint32_t set_count;
     struct snapshot_set sets[MANIFEST_SETS];
+    uint64_t hidden_segment; // from here on: not looked at (a log that was switched on and does not count yet); 0: none
 };
+
+static inline bool manifest_hides(const struct manifest *m, uint64_t segment)
+{
+    return m->hidden_segment != 0 && segment >= m->hidden_segment;
+}
 
 static inline const char *manifest_name(uint64_t generation)
 {

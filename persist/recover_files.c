@@ -8,7 +8,8 @@
 //   log-9  neither header valid         was being begun when the power went, or rotten: only its frames can tell
 //
 // A segment's header says which one it follows, so a file that is missing or another's is seen however the ids lie. Files below the
-// manifest's first segment are not looked at: a start that was interrupted may have left them.
+// manifest's first segment are not looked at: a start that was interrupted may have left them. Neither are those from its hidden one on:
+// they are of a log that was being switched on, and lack what it began with.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -338,7 +339,7 @@ static void drop_unneeded(struct recover *r)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < r->segment_count; i++)
-        if (r->segments[i].id >= r->manifest.first_segment)
+        if (r->segments[i].id >= r->manifest.first_segment && !manifest_hides(&r->manifest, r->segments[i].id))
             r->segments[kept++] = r->segments[i];
     r->segment_count = kept;
 }

@@ -102,7 +102,8 @@ static void use_set(struct recover *r)
     r->set_entries = 0;
 }
 
-// No set holds. The log may go back to the first record ever.
+// No set holds. The log may go back to the first record ever; but not behind what was there before it: a set with entries that holds
+// nothing of the log is what it began with.
 static int use_none(struct recover *r)
 {
     r->set = r->manifest.set_count;
@@ -110,8 +111,10 @@ static int use_none(struct recover *r)
     memset(r->marks, 0, r->shards * sizeof *r->marks);
     if (r->manifest.set_count == 0 || r->options.salvage)
         return 0;
-    bool whole_log = false;
-    for (uint32_t i = 0; i < r->segment_count; i++)
+    bool whole_log = false, based = false;
+    for (uint32_t i = 0; i < r->manifest.set_count; i++)
+        based |= r->manifest.sets[i].lsn == 0 && r->manifest.sets[i].entries > 0;
+    for (uint32_t i = 0; i < r->segment_count && !based; i++)
         whole_log |= !r->segments[i].dead && r->segments[i].state == SEGMENT_BEGUN && r->segments[i].header.first_lsn == 1;
     if (whole_log) {
         recover_warn(r, "no snapshot is valid; the log goes back to the beginning, so nothing is missing");

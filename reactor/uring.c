@@ -114,6 +114,8 @@ static int uring_register_buffers(struct reactor *r, const struct slice *buffers
     struct uring *u = uring_of(r);
     if (!(r->features & REACTOR_FIXED_BUFFERS))
         return -EOPNOTSUPP;
+    if (count == 0)
+        return io_uring_unregister_buffers(&u->ring);
     struct iovec *v = malloc(count * sizeof *v);
     if (v == NULL)
         return -ENOMEM;

@@ -15,6 +15,7 @@
 
 #define LOCK_WAIT_S    60
 #define LOCK_SAY_S     5
+#define LOCK_SWITCH_S  1 // while clients are served: what a server that has just ended may still hold
 #define SEGMENTS_READY 2
 #define SEGMENTS_SPARE 2
 
@@ -26,7 +27,7 @@ static bool is_wanted(const struct options *o)
 // ---- the directory
 
 // Another process may still be writing: one that was killed a moment ago, until the kernel has finished what it had begun.
-static int take_lock(struct durability *d)
+static int take_lock(struct durability *d, int seconds)
 {
     const char *path = d->disk->path;
     for (int tries = 0;; tries++) {
@@ -34,8 +35,8 @@ static int take_lock(struct durability *d)
         if (d->lock_fd != -EWOULDBLOCK)
             break;
         if (tries % (LOCK_SAY_S * 10) == 0)
-            log_line(LOG_NOTICE, "data directory %s is in use by another process: waiting, %d s at most", path, LOCK_WAIT_S - tries / 10);
-        if (tries >= LOCK_WAIT_S * 10)
+            log_line(LOG_NOTICE, "data directory %s is in use by another process: waiting, %d s at most", path, seconds - tries / 10);
+        if (tries >= seconds * 10)
             return complain("data directory %s is in use by another process", path);
         nanosleep(&(struct timespec){ .tv_nsec = 100 * NS_PER_MS }, NULL);
     }
@@ -114,12 +115,10 @@ static int open_old(struct durability *d)
     return 0;
 }
 
-static int open_directory(struct durability *d)
+static int open_new(struct durability *d)
 {
     const struct options *o = &d->server->options;
     const char *why = "";
-    if (!is_wanted(o))
-        return open_old(d);
     int rc = disk_make(o->appenddirname);
     if (rc < 0)
         return complain("data directory %s: cannot make it: %s", o->appenddirname, strerror(-rc));
@@ -127,16 +126,21 @@ static int open_directory(struct durability *d)
     return rc < 0 ? complain("data directory %s: %s (%s)", o->appenddirname, why, strerror(-rc)) : 0;
 }
 
-int durability_open(struct durability *d, struct server *s)
+static int take_over(struct durability *d, int seconds)
 {
-    *d = (struct durability){ .server = s, .lock_fd = -1 };
-    int rc = open_directory(d);
-    if (rc != 0 || d->disk == NULL)
-        return rc;
-    rc = take_lock(d);
+    int rc = take_lock(d, seconds);
     if (rc == 0)
         rc = choose_direct(d);
     return rc == 0 ? look(d) : rc;
+}
+
+int durability_open(struct durability *d, struct server *s)
+{
+    *d = (struct durability){ .server = s, .lock_fd = -1 };
+    s->logging.wake_keeper = keeper_thread_call;
+    s->logging.context = d;
+    int rc = is_wanted(&s->options) ? open_new(d) : open_old(d);
+    return rc != 0 || d->disk == NULL ? rc : take_over(d, LOCK_WAIT_S);
 }
 
 // ---- the threads
@@ -159,12 +163,10 @@ void durability_wake_workers(void *durability)
             reactor_wake(d->server->workers[i]->reactor, NULL);
 }
 
-int durability_prepare(struct durability *d)
+static int prepare(struct durability *d, bool log)
 {
     struct server *s = d->server;
     const struct options *o = &s->options;
-    if (d->disk == NULL)
-        return 0;
     struct keeper_options k = {
         .recover = { .shards = d->shards, .segment_size = o->log_segment_size, .warn = warn, .context = d },
         .shards = s->route.shards,
@@ -172,20 +174,28 @@ int durability_prepare(struct durability *d)
         .workers = s->worker_count,
         .segments_ready = SEGMENTS_READY,
         .segments_spare = SEGMENTS_SPARE,
-        .log = o->appendonly,
+        .log = log,
         .wake = keeper_thread_call,
         .wake_workers = durability_wake_workers,
         .say = say,
         .context = d,
     };
-    s->logging.on = o->appendonly;
-    int rc = logging_init(&s->logging, s->worker_count);
+    int rc = s->logging.ports == NULL ? logging_init(&s->logging, s->worker_count) : 0;
     if (rc == 0)
-        rc = keeper_new(&s->logging.keeper, d->disk, &k);
-    if (rc < 0)
-        return complain("data directory %s: %s", d->disk->path, strerror(-rc));
-    atomic_store(&s->logging.stage, LOGGING_LOADING);
-    return 0;
+        rc = keeper_new(&d->keeper, d->disk, &k);
+    return rc < 0 ? complain("data directory %s: %s", d->disk->path, strerror(-rc)) : 0;
+}
+
+int durability_prepare(struct durability *d)
+{
+    struct logging *l = &d->server->logging;
+    if (d->disk == NULL)
+        return 0;
+    l->on = d->server->options.appendonly;
+    int rc = prepare(d, l->on);
+    l->keeper = d->keeper;
+    atomic_store(&l->stage, LOGGING_LOADING);
+    return rc;
 }
 
 static bool hosted_by_worker(const struct server *s, const struct reactor *worker)
@@ -219,15 +229,20 @@ int durability_hold(struct durability *d, struct reactor *worker)
 {
     if (d->disk == NULL || !d->server->logging.on || !hosted_by_worker(d->server, worker))
         return 0;
-    return reactor_hold(worker, d->lock_fd);
+    return durability_hold_now(d, worker);
+}
+
+int durability_hold_now(struct durability *d, struct reactor *worker)
+{
+    int rc = d->held ? 0 : reactor_hold(worker, d->lock_fd);
+    d->held = rc == 0;
+    return rc;
 }
 
 static int start_log(struct durability *d, struct reactor *worker)
 {
     struct logging *l = &d->server->logging;
-    if (!l->on)
-        return 0;
-    if (hosted_by_worker(d->server, worker))
+    if (hosted_by_worker(d->server, worker) || d->log_runs)
         return 0;
     int rc = open_reactor(&d->log_reactor);
     if (rc == 0)
@@ -240,25 +255,83 @@ static int start_log(struct durability *d, struct reactor *worker)
     return rc;
 }
 
-int durability_start(struct durability *d, struct reactor *worker, void (*tell_main)(struct server *s))
+static int start_keeper(struct durability *d)
 {
-    if (d->disk == NULL)
-        return 0;
-    d->tell_main = tell_main;
-    d->server->logging.wake_keeper = keeper_thread_call;
-    d->server->logging.context = d;
-    int rc = open_reactor(&d->keeper_reactor);
+    struct reactor *r = d->keeper_reactor;
+    int rc = r == NULL ? open_reactor(&r) : 0;
     if (rc < 0)
         return rc;
-    d->keeper_reactor->pending = called;
-    d->keeper_reactor->pending_context = d;
-    rc = start_log(d, worker);
+    r->pending = called;
+    r->pending_context = d;
+    d->keeper_reactor = r;
+    rc = thread_start(&d->keeper_thread, "keeper", -1, keeper_thread_run, d);
+    d->keeper_runs = rc == 0;
+    return rc;
+}
+
+int durability_start(struct durability *d, struct reactor *worker, void (*tell_main)(struct server *s))
+{
+    d->tell_main = tell_main;
+    if (d->disk == NULL)
+        return 0;
+    int rc = d->server->logging.on ? start_log(d, worker) : 0;
     if (rc == 0)
-        rc = thread_start(&d->keeper_thread, "keeper", -1, keeper_thread_run, d);
-    if (rc < 0)
-        return complain("cannot start the log: %s", strerror(-rc));
-    d->keeper_runs = true;
-    return 0;
+        rc = start_keeper(d);
+    return rc < 0 ? complain("cannot start the log: %s", strerror(-rc)) : 0;
+}
+
+// ---- switched on while the server runs
+
+// What was opened for nothing.
+static void give_back(struct durability *d)
+{
+    if (d->keeper_runs || d->log_runs || d->disk == NULL)
+        return; // it is in use
+    d->keeper = keeper_free(d->keeper);
+    if (d->lock_fd >= 0)
+        disk_unlock(d->disk, d->lock_fd);
+    d->lock_fd = -1;
+    d->disk = disk_close(d->disk);
+}
+
+// 0, or what could not be done; more is in the log.
+static const char *open_all(struct durability *d)
+{
+    struct server *s = d->server;
+    if (d->disk == NULL && open_new(d) != 0)
+        return "the data directory cannot be made or opened";
+    if (d->lock_fd < 0 && take_over(d, LOCK_SWITCH_S) != 0)
+        return "the data directory cannot be taken over";
+    if (d->shards != 0 && d->keeper == NULL)
+        return "the data directory holds data that this server has not loaded";
+    if (d->keeper == NULL && prepare(d, false) != 0)
+        return "out of memory";
+    if (!hosted_by_worker(s, s->workers[0]->reactor) && start_log(d, s->workers[0]->reactor) < 0)
+        return "the log's thread cannot be started";
+    if (!d->keeper_runs && start_keeper(d) < 0)
+        return "the keeper's thread cannot be started";
+    return NULL;
+}
+
+void durability_switch(struct durability *d)
+{
+    struct logging *l = &d->server->logging;
+    if (logging_switch_phase(&l->turning) != SWITCH_OPENS)
+        return;
+    if (atomic_exchange_explicit(&d->keeper_over, false, memory_order_acquire)) {
+        thread_join(&d->keeper_thread);
+        d->keeper_runs = false;
+        d->keeper = keeper_free(d->keeper);
+    }
+    const char *why = open_all(d);
+    if (why != NULL) {
+        give_back(d);
+        logging_switch_fail(l, SWITCH_CLOSES, why, 0);
+        durability_wake_workers(d);
+        return;
+    }
+    atomic_store_explicit(&d->opened, l->turning.number, memory_order_release);
+    keeper_thread_call(d);
 }
 
 void durability_stop(struct durability *d)
@@ -282,8 +355,10 @@ void durability_close(struct durability *d)
     struct log *log = atomic_load(&l->log);
     if (log != NULL)
         log_free(log);
-    if (l->keeper != NULL)
-        l->keeper = keeper_free(l->keeper);
+    if (l->turning.old != NULL)
+        log_free(l->turning.old);
+    l->keeper = NULL;
+    d->keeper = keeper_free(d->keeper);
     logging_deinit(l);
     if (d->log_reactor != NULL)
         reactor_close_all(d->log_reactor);

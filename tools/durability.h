@@ -6,6 +6,8 @@
 //   durability_start     the threads: keeper (keeper_thread.c), log (log_thread.c, where no worker hosts it)
 //   durability_stop      all workers have taken their last turn: the log stops, then the keeper writes that it did
 //   durability_close     memory
+//
+// durability_switch: a log is wanted while the server runs; the same as open, prepare and start, as far as it has not been done.
 #pragma once
 
 #include <stdatomic.h>
@@ -21,12 +23,16 @@ struct durability {
     struct server *server;
     struct disk *disk; // NULL: there is none, and nothing below
     int lock_fd;
-    uint32_t shards; // of the directory; 0: a new one
+    struct keeper *keeper; // logging.keeper, or will be
+    bool held;             // the first worker's ring holds the lock
+    uint32_t shards;       // of the directory; 0: a new one
     // The keeper's thread.
     struct thread keeper_thread;
-    struct reactor *keeper_reactor; // it sleeps in it
+    _Atomic(struct reactor *) keeper_reactor; // it sleeps in it
     _Atomic bool keeper_called;
     bool keeper_runs;
+    _Atomic bool keeper_over; // its thread could not begin, and is to be joined
+    _Atomic uint64_t opened;  // number of the switch (logging_switch.h) that everything is open for
     // The log's, when it has one.
     struct thread log_thread;
     struct reactor *log_reactor;
@@ -42,6 +48,9 @@ int durability_prepare(struct durability *d) warn_unused;
 int durability_hold(struct durability *d, struct reactor *worker) warn_unused;
 // `worker`: reactor of the first worker; the log lives there when the options say so.
 int durability_start(struct durability *d, struct reactor *worker, void (*tell_main)(struct server *s)) warn_unused;
+// Main thread, when it has been woken: does what is due of logging_switch.h. And the first worker's.
+void durability_switch(struct durability *d);
+int durability_hold_now(struct durability *d, struct reactor *worker) warn_unused;
 void durability_stop(struct durability *d);
 void durability_close(struct durability *d);
 

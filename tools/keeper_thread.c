@@ -15,8 +15,10 @@
 void keeper_thread_call(void *durability)
 {
     struct durability *d = durability;
+    struct reactor *r = d->keeper_reactor;
     atomic_store_explicit(&d->keeper_called, true, memory_order_release);
-    reactor_wake(d->keeper_reactor, NULL);
+    if (r != NULL)
+        reactor_wake(r, NULL);
 }
 
 static void sleep_for(struct durability *d, uint64_t ns)
@@ -43,7 +45,7 @@ static void refuse(struct durability *d, const char *text)
 
 static bool load(struct durability *d)
 {
-    struct keeper *k = d->server->logging.keeper;
+    struct keeper *k = d->keeper;
     uint64_t began = clock_now_ns();
     enum keeper_load state = KEEPER_LOADING;
     while (state == KEEPER_LOADING && !stopped(d)) {
@@ -88,7 +90,7 @@ static enum log_method measure(struct durability *d, uint32_t *in_flight)
     };
     if (reactor_open(&r, &o, &why) < 0)
         return LOG_METHOD_FDATASYNC;
-    enum log_method method = keeper_measure(l->keeper, r, 1, in_flight, l->method, sizeof l->method);
+    enum log_method method = keeper_measure(d->keeper, r, 1, in_flight, l->method, sizeof l->method);
     reactor_close_all(r);
     return method;
 }
@@ -118,7 +120,7 @@ static void fill_options(struct durability *d)
 static bool begin(struct durability *d)
 {
     struct logging *l = &d->server->logging;
-    int rc = keeper_begin(l->keeper, &l->options.origin);
+    int rc = keeper_begin(d->keeper, &l->options.origin);
     if (rc < 0) {
         char text[128];
         snprintf(text, sizeof text, "cannot begin: %s", strerror(-rc));
@@ -136,7 +138,80 @@ static bool begin(struct durability *d)
         sleep_for(d, NS_PER_MS);
     if (logging_stage(l) != LOGGING_MADE)
         return false;
-    keeper_attach(l->keeper, logging_log(l));
+    keeper_attach(d->keeper, logging_log(l));
+    return true;
+}
+
+// ---- switched on and off while the server runs (logging_switch.h)
+
+static void wake_host(struct durability *d)
+{
+    struct reactor *host = d->server->logging.host;
+    reactor_wake(host != NULL ? host : d->server->workers[0]->reactor, NULL);
+}
+
+static void open_log(struct durability *d)
+{
+    struct logging *l = &d->server->logging;
+    if (atomic_load_explicit(&d->opened, memory_order_acquire) != l->turning.number)
+        return; // the main thread is at it
+    int rc = keeper_log_begin(d->keeper, &l->options.origin);
+    if (rc < 0) {
+        logging_switch_fail(l, SWITCH_CLOSES, "its first segment cannot be made", rc);
+    } else {
+        fill_options(d);
+        logging_switch_pass(l, SWITCH_OPENED);
+    }
+    durability_wake_workers(d);
+    wake_host(d);
+}
+
+static void switch_step(struct durability *d)
+{
+    struct logging *l = &d->server->logging;
+    enum switch_phase phase = logging_switch_phase(&l->turning);
+    if (phase == SWITCH_OPENS) {
+        open_log(d);
+        return;
+    }
+    if (phase != SWITCH_MADE && phase != SWITCH_DRAINED)
+        return;
+    if (phase == SWITCH_MADE)
+        keeper_attach(d->keeper, logging_log(l));
+    else
+        keeper_log_end(d->keeper);
+    if (!l->turning.clean)
+        log_line(LOG_WARNING, "the log was switched off with changes that could not be written");
+    logging_switch_pass(l, phase == SWITCH_MADE ? SWITCH_READY : SWITCH_CLOSES);
+    durability_wake_workers(d);
+}
+
+static void give_up_late(struct durability *d, const char *why, int error)
+{
+    atomic_store_explicit(&d->keeper_over, true, memory_order_release);
+    logging_switch_fail(&d->server->logging, SWITCH_CLOSES, why, error);
+    durability_wake_workers(d);
+}
+
+// Nothing was there when the server started, so nothing is to be loaded.
+static bool begin_late(struct durability *d)
+{
+    struct logging *l = &d->server->logging;
+    bool waits = false;
+    while (!waits && keeper_load_step(d->keeper, &waits) == KEEPER_LOADING)
+        continue;
+    const struct recover_report *report = waits ? NULL : keeper_report(d->keeper);
+    if (waits || keeper_load_state(d->keeper) != KEEPER_LOADED || report->entries + report->records > 0) {
+        give_up_late(d, "the data directory holds data that this server has not loaded", 0);
+        return false;
+    }
+    int rc = keeper_begin(d->keeper, &l->options.origin);
+    if (rc < 0) {
+        give_up_late(d, "the data directory cannot be begun", rc);
+        return false;
+    }
+    atomic_store_explicit(&l->stage, LOGGING_SERVES, memory_order_release);
+    l->keeper = d->keeper;
     return true;
 }
 
@@ -144,20 +219,27 @@ void keeper_thread_run(void *durability)
 {
     struct durability *d = durability;
     struct logging *l = &d->server->logging;
-    if (!load(d) || !begin(d))
+    if (logging_stage(l) == LOGGING_NONE) {
+        if (!begin_late(d))
+            return;
+    } else if (!load(d) || !begin(d)) {
         return;
+    }
     atomic_store_explicit(&l->stage, LOGGING_SERVES, memory_order_release);
     durability_wake_workers(d);
     while (!stopped(d)) {
-        uint64_t rest = keeper_step(l->keeper);
-        if (l->on && log_segments_given(logging_log(l)))
-            reactor_wake(l->host != NULL ? l->host : d->server->workers[0]->reactor, NULL);
+        switch_step(d);
+        uint64_t rest = keeper_step(d->keeper);
+        const struct log *log = logging_log(l);
+        if (log != NULL && log_segments_given(log))
+            wake_host(d);
         if (!stopped(d))
             sleep_for(d, rest);
     }
+    switch_step(d);
     const struct log *log = logging_log(l);
-    (void)keeper_step(l->keeper);
-    int rc = keeper_end(l->keeper, log == NULL || log_stopped_clean(log));
+    (void)keeper_step(d->keeper);
+    int rc = keeper_end(d->keeper, log == NULL || log_stopped_clean(log));
     if (rc < 0)
         log_line(LOG_WARNING, "data directory %s: cannot write the end: %s", d->disk->path, strerror(-rc));
 }

@@ -19,7 +19,10 @@ static bool has_work(void *context)
     const struct log *log = logging_log(l);
     if (atomic_load_explicit(&d->stop_log, memory_order_acquire))
         return true;
-    return log != NULL ? log_has_work(log) : logging_stage(l) == LOGGING_LOADED;
+    enum switch_phase phase = logging_switch_phase(&l->turning);
+    if (log == NULL)
+        return logging_stage(l) == LOGGING_LOADED || phase == SWITCH_OPENED;
+    return log_has_work(log) || phase == SWITCH_DRAINS;
 }
 
 static void wake_told(struct durability *d, struct log *log)
@@ -45,20 +48,23 @@ static struct log *make(struct durability *d)
 {
     struct logging *l = &d->server->logging;
     struct log *log;
-    if (logging_stage(l) != LOGGING_LOADED)
+    bool late = logging_switch_phase(&l->turning) == SWITCH_OPENED;
+    if (!late && logging_stage(l) != LOGGING_LOADED)
         return NULL;
-    l->options.owner = OWNER_OF_LOG;
-    int rc = log_new(&log, &l->options, d->log_reactor, l->port_list);
-    if (rc < 0) {
+    int rc = logging_make(l, d->log_reactor, OWNER_OF_LOG, &log);
+    if (rc < 0 && late) {
+        logging_switch_fail(l, SWITCH_DRAINED, "the log cannot be made", rc);
+    } else if (rc < 0) {
         log_line(LOG_WARNING, "cannot make the log: error %d", -rc);
         atomic_store_explicit(&l->stage, LOGGING_REFUSED, memory_order_release);
         d->tell_main(d->server);
-        return NULL;
+    } else if (late) {
+        logging_switch_pass(l, SWITCH_MADE);
+    } else {
+        atomic_store_explicit(&l->stage, LOGGING_MADE, memory_order_release);
     }
-    atomic_store_explicit(&l->log, log, memory_order_release);
-    atomic_store_explicit(&l->stage, LOGGING_MADE, memory_order_release);
     keeper_thread_call(d);
-    return log;
+    return rc < 0 ? NULL : log;
 }
 
 static void go_first(void)
@@ -94,10 +100,15 @@ void log_thread_run(void *durability)
         wake_told(d, log);
         if (log_told_keeper(log))
             keeper_thread_call(d);
-        if (log_state(log) == LOG_POISONED && !atomic_exchange(&l->failed, true))
+        if (log_state(log) == LOG_POISONED && l->on && !atomic_exchange(&l->failed, true))
             d->tell_main(d->server);
         if (stopping && log_stopped(log) && log_idle(log))
             return;
+        if (logging_switch_drained(l, log)) {
+            keeper_thread_call(d);
+            log = NULL;
+            continue;
+        }
         uint64_t wait = log_next_ns(log);
         turn(d, log, wait < IDLE_NS ? wait : IDLE_NS);
     }

@@ -94,6 +94,11 @@ static int replace_config(struct server *s, struct slice text)
     return host_replace_file(s->config_file, text);
 }
 
+static int hold_log(struct server *s, struct reactor *r)
+{
+    return durability_hold_now(&program.durability, r);
+}
+
 static void set_loglevel(struct server *s, int level)
 {
     log_set_level((enum log_level)level);
@@ -246,6 +251,8 @@ static void describe_server(struct program *p)
     p->host.config_read = read_config;
     p->host.config_replace = replace_config;
     p->host.loglevel_changed = set_loglevel;
+    p->host.switch_log = wake_main;
+    p->host.hold_log = hold_log;
     s->host = &p->host;
 }
 
@@ -402,6 +409,8 @@ static bool lost_log(const struct program *p)
 // A worker says that SHUTDOWN was called, or that he has finished and the others may be asleep; or somebody that the log is lost.
 static void on_event(struct program *p, bool stopping)
 {
+    if (!stopping && atomic_load(&p->server.stop) == SERVER_RUNS)
+        durability_switch(&p->durability);
     if (!stopping && lost_log(p)) {
         log_line(LOG_WARNING, "stopping, because the log cannot go on");
         service_notify("STOPPING=1");

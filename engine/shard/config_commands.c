@@ -60,10 +60,17 @@ void cmd_config_set(struct call *c)
         reply_error(c->reply, REPLY_SYNTAX);
         return;
     }
+    const char *why = logging_switch_refuses(c);
+    if (why != NULL) {
+        reply_error(c->reply, why);
+        return;
+    }
+    bool logs = w->options.appendonly;
     if (options_set_pairs(&w->options, c->argv + 2, c->argc - 2, error) != 0) {
         reply_error_format(c->reply, "ERR %s", error);
         return;
     }
+    w->options.appendonly = logs; // until it is so (logging_switch.h)
     worker_apply_options(w);
     if (w->server->host->loglevel_changed != NULL)
         w->server->host->loglevel_changed(w->server, w->options.loglevel);

@@ -18,7 +18,8 @@ int64_t durability_deadline(const struct worker *w);
 
 // Of one moment, nearly.
 struct durability_view {
-    bool on; // the log is
+    bool on;     // the log is
+    bool begins; // it is being switched on
     bool loading;
     uint64_t loaded_bytes, total_bytes;
     double loaded_percent;

@@ -71,6 +71,8 @@ void durability_view(const struct worker *w, struct durability_view *v)
     v->sync = choice("appendfsync", w->options.appendfsync);
     v->host = !l->on ? "" : l->host != NULL ? "thread" : "reactor";
     v->failed = atomic_load_explicit(&l->failed, memory_order_relaxed);
+    enum switch_phase phase = logging_switch_phase(&l->turning);
+    v->begins = phase >= SWITCH_OPENS && phase <= SWITCH_BASE;
     view_loading(w, v);
     if (log != NULL)
         view_log(v, log);

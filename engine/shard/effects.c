@@ -500,12 +500,12 @@ static void send_batch(struct worker *w)
     sub_close(e);
     if (export_is_wanted(&w->server->export))
         export_turn_records(w, buf_view(&b->data));
-    b->position = ++e->position;
-    if (e->port == NULL) {
+    if (!e->logs) {
         e->failed = false; // the export has lost a change, and counts it
         take_back(e);
         return;
     }
+    b->position = ++e->position;
     b->built_ns = w->reactor->now_ns;
     b->crc = crc32c(0, b->data.data, b->data.len);
     b->sync = gate_take_sync(w);
@@ -579,6 +579,8 @@ void effects_start(struct worker *w, struct log_port *port)
     assert(!e->on && e->count == 0);
     e->port = port;
     e->on = true;
+    e->logs = port != NULL;
+    w->gate.on = e->logs;
     worker_listen_changes(w);
 }
 
@@ -587,7 +589,7 @@ void effects_stop(struct worker *w)
     struct effects *e = &w->effects;
     effects_flush(w);
     assert(e->count == 0 && e->batch == NULL);
-    e->on = false;
+    e->on = e->logs = false;
     worker_listen_changes(w);
 }
 
@@ -598,6 +600,43 @@ static void batches_free(struct log_batch *b)
         log_batch_free(b);
         b = next;
     }
+}
+
+void effects_attach(struct worker *w, struct log_port *port)
+{
+    struct effects *e = &w->effects;
+    assert(!e->logs && !e->open && e->port == NULL);
+    effects_flush(w); // to the export alone
+    e->failed = false;
+    e->port = port;
+    e->on = e->logs = true;
+    worker_listen_changes(w);
+}
+
+void effects_detach(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    assert(!e->open);
+    effects_flush(w);
+    assert(e->count == 0 && e->batch == NULL);
+    e->logs = false;
+    e->on = w->options.wal_export_mode != WAL_EXPORT_OFF;
+    worker_listen_changes(w);
+}
+
+// The role has gone. Positions go on where they are, for the next one.
+void effects_close(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    struct log_port *p = e->port;
+    batches_free(log_port_pull(&p->in));
+    atomic_store_explicit(&p->wants_sync, false, memory_order_relaxed);
+    atomic_store_explicit(&p->written, e->position, memory_order_relaxed);
+    atomic_store_explicit(&p->durable, e->position, memory_order_relaxed);
+    atomic_store_explicit(&p->taken_bytes, e->sent_bytes, memory_order_relaxed);
+    atomic_store_explicit(&p->state, LOG_OFF, memory_order_relaxed);
+    e->port = NULL;
+    e->failed = false;
 }
 
 void effects_deinit(struct worker *w)

@@ -29,6 +29,7 @@ struct dirty;
 
 struct effects {
     bool on;          // changes are gathered: for the log, for the live export (export.h), or for both
+    bool logs;        // they are sent to the log
     bool failed;      // a change is missing
     bool open;        // a share that holds everything is at work: the batch waits for it
     uint64_t changes; // told so far
@@ -39,7 +40,7 @@ struct effects {
     uint32_t free_count;
     struct list *shards; // [own shards]: their dirty keys
     // The batch being built.
-    struct log_port *port;   // NULL: no log
+    struct log_port *port;   // NULL: no log; without `logs`: one that is being switched off (logging_switch.h)
     struct log_batch *batch; // NULL: nothing in it yet
     struct log_batch *spare; // came back
     uint64_t position;       // of the last batch that was sent
@@ -58,6 +59,10 @@ void effects_deinit(struct worker *w);
 // From now on everything is gathered; `port`, where there is a log, outlives it. Sequences go on behind what was applied. False: no more.
 void effects_start(struct worker *w, struct log_port *port);
 void effects_stop(struct worker *w);
+// The log comes, at a moment when no share is at work here, and goes: from effects_detach on nothing is sent; effects_close: it has ended.
+void effects_attach(struct worker *w, struct log_port *port);
+void effects_detach(struct worker *w);
+void effects_close(struct worker *w);
 
 // The store says so.
 void effects_changed(struct worker *w, const struct store_change *change);
@@ -77,7 +82,7 @@ void effects_flush(struct worker *w);
 
 static inline bool effects_logged(const struct effects *e)
 {
-    return e->on && e->port != NULL;
+    return e->on && e->logs;
 }
 
 // The position that a change of this turn will have.

@@ -13,6 +13,7 @@
 
 #include "engine/shard/gather.h"
 #include "engine/shard/multi.h"
+#include "engine/shard/server_commands.h"
 
 #define SLICE_KEYS 128
 
@@ -228,6 +229,9 @@ void fanout_start(struct conn *c, struct item *item)
         return;
     }
     if (good && g->keys.step == 0 && (g->command->flags & (CMD_READONLY | CMD_WRITE)) == 0) {
+        bool on;
+        if (g->command->run == cmd_config_set && logging_switch_wanted(w, g->args.argv, g->args.argc, &on))
+            g->due->barrier = c->barrier = true; // it is answered when the log has been switched, and what is behind it comes behind that
         run(w, g);
         return;
     }

@@ -240,7 +240,10 @@ static cold bool serve_aside(struct worker *w, uint32_t from, const struct serve
         txn_serve_release(w, head);
         return true;
     case MESH_CUT:
-        save_cut(w, head->cookie);
+        save_cut(w, head->cookie, (head->flags & MESH_BASE) != 0);
+        return true;
+    case MESH_UNLOG:
+        logging_switch_detach(w);
         return true;
     case MESH_BARE:
         return w->txns.intents.count > 0 && native_defer_bare(w, from, head, s->argv);

@@ -84,7 +84,7 @@ void gate_deinit(struct worker *w)
 
 static bool is_poisoned(const struct worker *w)
 {
-    return w->gate.state == LOG_POISONED || w->effects.failed;
+    return w->gate.on && (w->gate.state == LOG_POISONED || w->effects.failed);
 }
 
 void gate_refresh(struct worker *w)
@@ -94,7 +94,7 @@ void gate_refresh(struct worker *w)
     if (level == GATE_ALWAYS && g->level != GATE_ALWAYS)
         gate_changed_all(w); // what changed so far is not in the table
     g->level = level;
-    w->gated = effects_logged(&w->effects) || g->loading || is_poisoned(w);
+    w->gated = w->effects.port != NULL || g->loading || is_poisoned(w);
 }
 
 // ---- keys whose last change is not durable
@@ -312,6 +312,11 @@ static uint64_t call_position(struct worker *w, const struct call *call)
     return position;
 }
 
+static bool holds(const struct worker *w)
+{
+    return w->gate.on && effects_logged(&w->effects);
+}
+
 static struct gate_need read_need(struct worker *w, uint64_t position)
 {
     if (unlikely(w->server->logging.fault == GATE_FAULT_DIRTY_READ))
@@ -353,19 +358,19 @@ void gate_take_serve(struct conn *c)
 void gate_conn(struct conn *c, uint64_t position)
 {
     struct worker *w = c->worker;
-    if (position > 0)
+    if (position > 0 && holds(w))
         wait_for(w, c, write_need(w, level_of(w, c), position));
 }
 
 void gate_read(struct worker *w, struct conn *c, uint64_t hash)
 {
-    if (effects_logged(&w->effects) && level_of(w, c) == GATE_ALWAYS && !all_durable(w))
+    if (holds(w) && level_of(w, c) == GATE_ALWAYS && !all_durable(w))
         wait_for(w, c, read_need(w, w->gate.level == GATE_ALWAYS ? key_position(w, hash) : newest(w)));
 }
 
 void gate_read_all(struct worker *w, struct conn *c)
 {
-    if (effects_logged(&w->effects) && level_of(w, c) == GATE_ALWAYS && !all_durable(w))
+    if (holds(w) && level_of(w, c) == GATE_ALWAYS && !all_durable(w))
         wait_for(w, c, read_need(w, newest(w)));
 }
 
@@ -377,7 +382,7 @@ const char *gate_refusal(const struct worker *w)
         return GATE_LOADING;
     if (is_poisoned(w))
         return GATE_FAILED;
-    return w->gate.state == LOG_FULL ? GATE_FULL : NULL;
+    return w->gate.on && w->gate.state == LOG_FULL ? GATE_FULL : NULL;
 }
 
 const char *gate_refuses(struct worker *w, const struct command *command)
@@ -407,7 +412,7 @@ void gate_run(struct worker *w, struct call *call, bool granted)
     }
     uint64_t changes = e->changes;
     run_call_now(w, call, granted);
-    if (!effects_logged(e))
+    if (!holds(w))
         return;
     struct conn *c = call->client != NULL ? conn_of_client(call->client) : NULL;
     enum gate_level level = level_of(w, c);
@@ -607,10 +612,10 @@ void gate_shut(struct conn *c)
 
 void gate_open(struct conn *c, uint64_t position)
 {
+    gate_conn(c, position);
     if (!c->shut)
         return;
     c->shut = false;
-    gate_conn(c, position);
     if (list_empty(&c->dirty))
         list_append(&c->worker->dirty, &c->dirty);
 }
@@ -666,6 +671,15 @@ static void free_conns(struct worker *w, bool poisoned)
 
 // ---- the turn
 
+static void caught_up(struct worker *w)
+{
+    struct server *s = w->server;
+    w->gate.behind = false;
+    if (atomic_fetch_sub_explicit(&s->logs_behind, 1, memory_order_relaxed) == 1)
+        for (uint32_t i = 0; i < s->worker_count; i++)
+            reactor_wake(s->workers[i]->reactor, w->reactor);
+}
+
 static void check_behind(struct worker *w)
 {
     struct gate *g = &w->gate;
@@ -679,10 +693,7 @@ static void check_behind(struct worker *w)
         g->behind = true;
         atomic_fetch_add_explicit(&s->logs_behind, 1, memory_order_relaxed);
     } else if (waiting <= limit / 2) {
-        g->behind = false;
-        if (atomic_fetch_sub_explicit(&s->logs_behind, 1, memory_order_relaxed) == 1)
-            for (uint32_t i = 0; i < s->worker_count; i++)
-                reactor_wake(s->workers[i]->reactor, w->reactor);
+        caught_up(w);
     }
 }
 
@@ -691,7 +702,7 @@ static cold void state_changed(struct worker *w, uint32_t state)
     struct server *s = w->server;
     w->gate.state = state;
     gate_refresh(w);
-    if (!is_poisoned(w) || atomic_exchange_explicit(&s->logging.failed, true, memory_order_relaxed))
+    if (!is_poisoned(w) || !s->logging.on || atomic_exchange_explicit(&s->logging.failed, true, memory_order_relaxed))
         return;
     log_line(LOG_WARNING, "worker %u: the log has failed: writes are refused", w->id);
     if (s->host->stop_requested != NULL)
@@ -734,4 +745,45 @@ bool gate_has_news(const struct worker *w)
     return port != NULL && (atomic_load_explicit(&port->durable, memory_order_acquire) != w->gate.durable ||
                             (written && atomic_load_explicit(&port->written, memory_order_acquire) != w->gate.written) ||
                             (atomic_load_explicit(&port->state, memory_order_acquire) != w->gate.state && !w->effects.failed));
+}
+
+// ---- the log comes and goes
+
+void gate_begin(struct worker *w)
+{
+    w->gate.on = true;
+    state_changed(w, w->gate.state); // it may have failed already
+}
+
+static void let_all_go(struct worker *w, bool unknown)
+{
+    struct gate *g = &w->gate;
+    forget_durable(g);
+    forget_steps(w);
+    if (!list_empty(&g->answers))
+        send_answers(w, unknown);
+    if (!list_empty(&g->conns))
+        free_conns(w, unknown);
+}
+
+bool gate_give_up(struct worker *w)
+{
+    struct gate *g = &w->gate;
+    if (list_empty(&g->answers) && list_empty(&g->conns))
+        return false;
+    g->state = LOG_POISONED;
+    atomic_store_explicit(&w->effects.port->state, LOG_POISONED, memory_order_relaxed); // the role has gone
+    let_all_go(w, is_poisoned(w));
+    return true;
+}
+
+void gate_end(struct worker *w)
+{
+    struct gate *g = &w->gate;
+    g->written = g->durable = w->effects.position;
+    let_all_go(w, false);
+    g->on = false;
+    g->state = LOG_OFF;
+    if (g->behind)
+        caught_up(w);
 }

@@ -62,6 +62,7 @@ struct gate_step {
 };
 
 struct gate {
+    bool on; // replies wait for the log, and it can refuse writes
     bool loading;
     bool behind;            // this worker is
     bool sync;              // somebody waits for a flush of the batch being built
@@ -88,6 +89,11 @@ int gate_init(struct worker *w) warn_unused;
 void gate_deinit(struct worker *w);
 // After the options, the log or its state changed: sets worker.gated.
 void gate_refresh(struct worker *w);
+// The log that was switched on counts; and it has ended, nobody waits any more.
+void gate_begin(struct worker *w);
+void gate_end(struct worker *w);
+// It has ended and left something undurable: who waits for that hears GATE_UNKNOWN with this turn. False: nobody waits.
+bool gate_give_up(struct worker *w);
 
 // ---- effects tell
 void gate_changed(struct worker *w, uint64_t hash); // at the batch being built

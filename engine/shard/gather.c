@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "engine/shard/server_commands.h"
+
 bool gather_parts(struct gather *g, uint32_t parts)
 {
     g->part = calloc(parts, sizeof *g->part);
@@ -127,6 +129,25 @@ void gather_part(struct worker *w, struct gather *g, uint32_t part, uint8_t *hea
     gather_landed(w, g);
 }
 
+// CONFIG SET appendonly: true, it is answered later.
+static cold bool switches_log(struct worker *w, struct gather *g, struct reply *reply)
+{
+    const char *why;
+    struct buf *answer = reply->out;
+    if (answer->failed || answer->len == 0 || answer->data[0] != '+')
+        return false;
+    if (logging_switch_take(w, g, &why)) {
+        buf_deinit(answer);
+        gather_free(g);
+        return true;
+    }
+    if (why != NULL) {
+        answer->len = 0;
+        reply_error(reply, why);
+    }
+    return false;
+}
+
 void gather_landed(struct worker *w, struct gather *g)
 {
     if (--g->left > 0)
@@ -140,6 +161,8 @@ void gather_landed(struct worker *w, struct gather *g)
         buf_init(&answer, BUF_NO_LIMIT);
         struct reply reply = { .out = &answer, .protocol = g->protocol };
         merge_parts(w, g, &reply);
+        if (unlikely(g->command->run == cmd_config_set) && switches_log(w, g, &reply))
+            break;
         gather_finish(w, g, &answer);
         break;
     }

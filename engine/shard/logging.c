@@ -37,22 +37,29 @@ void logging_deinit(struct logging *l)
 bool logging_hosts(const struct worker *w)
 {
     const struct logging *l = &w->server->logging;
-    return l->on && l->host == NULL && w->id == 0;
+    return l->host == NULL && w->id == 0;
+}
+
+int logging_make(struct logging *l, struct reactor *r, uint8_t owner, struct log **out)
+{
+    l->options.owner = owner;
+    int rc = log_new(out, &l->options, r, l->port_list);
+    if (rc == 0)
+        atomic_store_explicit(&l->log, *out, memory_order_release);
+    return rc;
 }
 
 static void make(struct worker *w)
 {
     struct logging *l = &w->server->logging;
     struct log *log;
-    l->options.owner = OWNER_LOG;
-    int rc = log_new(&log, &l->options, w->reactor, l->port_list);
+    int rc = logging_make(l, w->reactor, OWNER_LOG, &log);
     if (rc < 0) {
         log_line(LOG_WARNING, "cannot make the log: %s", strerror(-rc));
         atomic_store_explicit(&l->stage, LOGGING_REFUSED, memory_order_release);
         w->server->host->stop_requested(w->server);
         return;
     }
-    atomic_store_explicit(&l->log, log, memory_order_release);
     atomic_store_explicit(&l->stage, LOGGING_MADE, memory_order_release);
 }
 
@@ -63,7 +70,8 @@ void logging_step(struct worker *w)
     if (log != NULL) {
         log_step(log);
         (void)log_told(log, 0); // the worker looks by itself
-        if (log_told_keeper(log) && l->wake_keeper != NULL)
+        bool told = log_told_keeper(log);
+        if ((logging_switch_drained(l, log) || told) && l->wake_keeper != NULL)
             l->wake_keeper(l->context);
     } else if (logging_stage(l) == LOGGING_LOADED) {
         make(w);

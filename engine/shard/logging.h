@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "engine/shard/logging_switch.h"
 #include "persist/keeper.h"
 #include "persist/log.h"
 
@@ -23,20 +24,21 @@ struct worker;
 enum logging_stage { LOGGING_NONE, LOGGING_LOADING, LOGGING_LOADED, LOGGING_MADE, LOGGING_SERVES, LOGGING_REFUSED };
 
 struct logging {
-    struct keeper *keeper; // NULL: nothing survives
-    uint8_t fault;         // enum gate_fault
-    bool on;               // appendonly; else the directory holds snapshots alone
+    _Atomic(struct keeper *) keeper; // NULL: nothing survives
+    uint8_t fault;                   // enum gate_fault
+    _Atomic bool on;                 // appendonly, and it counts; else the directory holds snapshots alone
     _Atomic uint32_t stage;
     _Atomic uint32_t serving; // workers that log
     _Atomic(struct log *) log;
     struct log_options options;
     struct log_port *ports; // [workers]
     struct log_port **port_list;
-    struct reactor *host;               // NULL: the only worker's own
+    _Atomic(struct reactor *) host;     // NULL: the only worker's own
     void (*wake_keeper)(void *context); // or NULL (the simulation)
     void *context;
     _Atomic bool failed; // poisoned, or a change was lost
     char method[128];    // figures of the measurement
+    struct logging_switch turning;
 };
 
 int logging_init(struct logging *l, uint32_t workers) warn_unused;
@@ -51,6 +53,9 @@ static inline enum logging_stage logging_stage(const struct logging *l)
 {
     return (enum logging_stage)atomic_load_explicit(&l->stage, memory_order_acquire);
 }
+
+// The host makes it of `options`, in the reactor that its ops go to. 0 or -errno.
+int logging_make(struct logging *l, struct reactor *r, uint8_t owner, struct log **out) warn_unused;
 
 // ---- a worker that hosts the log
 bool logging_hosts(const struct worker *w);

@@ -62,6 +62,7 @@ enum mesh_flag {
     MESH_IN_TXN = 2,   // its keys have been granted to the sender's transaction: nothing to wait for
     MESH_LEVEL = 0x30, // enum gate_level that the client asks for, shifted by MESH_LEVEL_SHIFT
     MESH_WORKED = 64,  // of MESH_RELEASE: the transaction was not given up before it began
+    MESH_BASE = 64,    // of MESH_CUT: changes are logged from here on
     MESH_REFER = 128,  // the reply may be a large value itself, not its bytes
 };
 #define MESH_LEVEL_SHIFT 4
@@ -75,6 +76,7 @@ enum mesh_flag {
 #define MESH_UNWATCH 0xfffau // cookie: a client's number; all its watches go. No answer
 #define MESH_SETTLE  0xfff9u // answered, without bytes, when all that was changed so far is durable
 #define MESH_CUT     0xfff8u // cookie: the snapshot that this worker cuts for (save.h). No answer
+#define MESH_UNLOG   0xfff7u // the log goes (logging_switch.h). No answer
 #define MESH_WORDS   0xfff0u // from here on
 
 #define MESH_NO_SHARD UINT16_MAX

@@ -259,7 +259,7 @@ static void granted(struct worker *w, struct txn *t)
     head(m, &out, outcome);
     if (outcome == TXN_GOOD)
         move(m, MULTI_RUNNING);
-    if (outcome == TXN_GOOD && t->marks > 0 && m->conn->state != CONN_CLOSING)
+    if (outcome == TXN_GOOD && t->marks > 0 && w->gate.on && m->conn->state != CONN_CLOSING)
         gate_shut(m->conn);
     if (outcome == TXN_NO_MEMORY)
         unwatch(m); // some may not have been asked

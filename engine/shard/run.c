@@ -49,6 +49,8 @@ static void route_many(struct conn *c, struct item *item)
         item->spread = w->server->worker_count > 1 && item->command->spread != SPREAD_NONE;
         if (unlikely(item->command->run == cmd_keys && !multi_running(c)))
             item->spread = true; // in pieces, whoever owns the shards
+        if (unlikely(item->command->run == cmd_config_set && !multi_running(c)))
+            item->spread = true; // its answer may come later
         return;
     }
     struct slice first = rq->argv[keys.first];

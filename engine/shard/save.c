@@ -279,8 +279,13 @@ static bool end_some(struct worker *w)
         s->chunk = NULL;
         s->ended = true;
     }
-    if (w->effects.port != NULL && atomic_load_explicit(&w->effects.port->state, memory_order_relaxed) == LOG_POISONED) {
+    uint32_t state = w->effects.port != NULL ? atomic_load_explicit(&w->effects.port->state, memory_order_relaxed) : LOG_OFF;
+    if (state == LOG_POISONED || w->effects.failed) {
         give_up(w, "the log has failed");
+        return false;
+    }
+    if (s->base && state == LOG_FULL) {
+        give_up(w, "no space left on device for the log");
         return false;
     }
     if (!log_has_it(w))
@@ -333,10 +338,13 @@ static bool open_cut(struct worker *w)
     return true;
 }
 
-void save_cut(struct worker *w, uint64_t set)
+void save_cut(struct worker *w, uint64_t set, bool base)
 {
     struct save *s = &w->save;
     assert(s->set == 0);
+    s->base = base;
+    if (base)
+        logging_switch_attach(w);
     if (!open_cut(w)) {
         leave(w);
         keeper_file_drop(keeper_of(w), set, w->id);

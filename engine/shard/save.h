@@ -68,6 +68,7 @@ struct save {
     uint64_t changes; // told by the store since start
     bool more;        // there is something to do at once
     bool due;         // a set begins with this turn's end: the worker is alone
+    bool base;        // it is a log's, as the one under way here
     bool walked;      // all keyspaces are
     bool ended;       // and the keeper has it all, but the log is not durable that far
     uint32_t number;  // of the keyspace being walked
@@ -93,7 +94,8 @@ void save_stop(struct worker *w);
 // The store's changes are counted: is there a directory to save to?
 bool save_counts(const struct worker *w);
 // MESH_CUT: what this worker holds now is the set's.
-void save_cut(struct worker *w, uint64_t set);
+// `base`: and from here on it logs.
+void save_cut(struct worker *w, uint64_t set, bool base);
 // Each turn that anything is under way here.
 void save_turn(struct worker *w);
 static inline bool save_busy(const struct save *s)
@@ -105,6 +107,8 @@ static inline bool save_busy(const struct save *s)
 
 // False: one is under way, there is nowhere to save to, or no memory.
 bool save_begin(struct worker *w);
+// The first worker's, of a log that is being switched on.
+bool save_begin_base(struct worker *w);
 // Of a lone worker, between commands: what save.due says.
 void save_begin_alone(struct worker *w);
 // Ten times a second: ends what has ended; the first worker begins what is due.

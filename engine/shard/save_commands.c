@@ -9,7 +9,7 @@
 #include "engine/shard/worker.h"
 #include "persist/keeper.h"
 
-#define NOWHERE     "ERR there is nowhere to save to: start with appendonly yes, with save points, or with the data directory of before"
+#define NOWHERE     "ERR there is nowhere to save to: CONFIG SET appendonly yes, or start with save points or with the data directory of before"
 #define IN_PROGRESS "ERR Background save already in progress"
 
 struct save_waiter {

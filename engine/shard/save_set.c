@@ -21,6 +21,7 @@
 struct save_run {
     struct txn txn;
     bool stops; // the server, when it has ended
+    bool base;
 };
 
 static struct saving *saving_of(const struct worker *w)
@@ -56,21 +57,29 @@ static void run_free(struct worker *w, struct save_run *r)
     free(r);
 }
 
-static void cut_all(struct worker *w, uint64_t set)
+static void cut_all(struct worker *w, uint64_t set, bool base)
 {
     for (uint32_t i = 0; i < w->server->worker_count; i++) {
         if (i == w->id)
-            save_cut(w, set);
+            save_cut(w, set, base);
         else
-            forward_word(w, i, MESH_CUT, set, 0);
+            forward_word(w, i, MESH_CUT, set, base ? MESH_BASE : 0);
     }
 }
 
 // What all workers hold now is the new set's. False: not now, but soon; `good` says that it could be.
-static bool begin_set(struct worker *w, bool good)
+static bool begin_set(struct worker *w, bool good, bool base)
 {
     struct saving *s = saving_of(w);
-    uint64_t set = good ? keeper_snapshot_begin(keeper_of(w), w->now_ms) : 0;
+    uint64_t set = 0;
+    if (good)
+        set = base ? keeper_base_begin(keeper_of(w), w->now_ms) : keeper_snapshot_begin(keeper_of(w), w->now_ms);
+    if (base)
+        w->switching.base = set;
+    if (set == 0 && base) { // who wants it tries again
+        atomic_store_explicit(&s->phase, SAVE_IDLE, memory_order_release);
+        return false;
+    }
     if (set == 0) {
         // Workers have not left the last one, or there was no memory: soon.
         atomic_store_explicit(&s->again, true, memory_order_relaxed);
@@ -80,15 +89,15 @@ static bool begin_set(struct worker *w, bool good)
     atomic_store_explicit(&s->set, set, memory_order_relaxed);
     atomic_store_explicit(&s->changes_cut, changes_told(w->server), memory_order_relaxed);
     atomic_store_explicit(&s->phase, SAVE_RUNS, memory_order_release);
-    cut_all(w, set);
+    cut_all(w, set, base);
     return true;
 }
 
 static void granted(struct worker *w, struct txn *t)
 {
     struct save_run *r = container_of(t, struct save_run, txn);
-    bool begun = begin_set(w, t->outcome == TXN_GOOD);
-    if (begun && r->stops && !w->server->logging.on)
+    bool begun = begin_set(w, t->outcome == TXN_GOOD, r->base);
+    if (begun && (r->base || (r->stops && !w->server->logging.on)))
         w->save.held = r;
     else
         run_free(w, r);
@@ -97,10 +106,10 @@ static void granted(struct worker *w, struct txn *t)
 void save_begin_alone(struct worker *w)
 {
     w->save.due = false;
-    (void)begin_set(w, true);
+    (void)begin_set(w, true, w->save.base);
 }
 
-static bool begin_shared(struct worker *w, bool stops)
+static bool begin_shared(struct worker *w, bool stops, bool base)
 {
     struct save_run *r = calloc(1, sizeof *r);
     bool good = r != NULL;
@@ -108,6 +117,7 @@ static bool begin_shared(struct worker *w, bool stops)
         txn_init(&r->txn, granted);
         r->txn.whole = true;
         r->stops = stops;
+        r->base = base;
         for (uint32_t i = 0; good && i < w->server->worker_count; i++)
             good = txn_add_worker(&r->txn, i, false);
         good = good && txn_start(w, &r->txn);
@@ -124,7 +134,7 @@ static bool may_begin(const struct worker *w)
     return keeper_of(w) != NULL && !w->gate.loading && logging_stage(&w->server->logging) == LOGGING_SERVES && !w->draining;
 }
 
-bool save_begin(struct worker *w)
+static bool begin(struct worker *w, bool base)
 {
     struct saving *s = saving_of(w);
     uint32_t idle = SAVE_IDLE;
@@ -134,14 +144,25 @@ bool save_begin(struct worker *w)
         return false;
     bool stops = atomic_load_explicit(&s->stopping, memory_order_relaxed) != SAVE_STOP_NOT;
     // A lone worker is between two commands at the end of each turn: nobody needs to wait for anybody.
-    w->save.due = w->server->worker_count == 1 && !(stops && !w->server->logging.on);
-    if (!w->save.due && !begin_shared(w, stops)) {
+    w->save.base = base;
+    w->save.due = w->server->worker_count == 1 && (base || !(stops && !w->server->logging.on));
+    if (!w->save.due && !begin_shared(w, stops, base)) {
         atomic_store_explicit(&s->phase, SAVE_IDLE, memory_order_release);
         return false;
     }
     atomic_store_explicit(&s->again, false, memory_order_relaxed);
     atomic_store_explicit(&s->tried_ms, w->now_ms, memory_order_relaxed);
     return true;
+}
+
+bool save_begin(struct worker *w)
+{
+    return logging_switch_phase(&w->server->logging.turning) == SWITCH_NONE && begin(w, false);
+}
+
+bool save_begin_base(struct worker *w)
+{
+    return begin(w, true);
 }
 
 void save_let_go(struct worker *w)

@@ -18,6 +18,7 @@
 #include "engine/store/route.h"
 
 struct buf;
+struct reactor;
 struct server;
 struct slice;
 struct mesh_rings;
@@ -38,9 +39,13 @@ struct server_host {
     void (*usage)(struct process_usage *out);
     int (*config_read)(struct server *s, struct buf *out);      // the configuration file; 0 or -errno
     int (*config_replace)(struct server *s, struct slice text); // durably, whole or not at all
-    void (*loglevel_changed)(struct server *s, int level);      // enum option_loglevel
-    const char *os;                                             // "Linux 6.1.0 x86_64"
-    const char *compiler;                                       // "gcc 12.2.0"
+    // A log is wanted (logging_switch.h): `switch_log` has it opened; `hold_log`: the reactor that will write it holds the directory's
+    // lock.
+    void (*switch_log)(struct server *s);
+    int (*hold_log)(struct server *s, struct reactor *r);  // 0 or -errno
+    void (*loglevel_changed)(struct server *s, int level); // enum option_loglevel
+    const char *os;                                        // "Linux 6.1.0 x86_64"
+    const char *compiler;                                  // "gcc 12.2.0"
     const char *allocator;
     int64_t pid;
 };

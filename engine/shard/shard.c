@@ -280,7 +280,7 @@ static uint64_t may_wait_ns(struct worker *w)
     if (unlikely(w->pause.until_ms != 0) && w->pause.until_ms < until)
         until = w->pause.until_ms;
     int64_t ms = until - w->now_ms;
-    if (unlikely(w->gate.loading))
+    if (unlikely(w->gate.loading || logging_switch_busy(w)))
         ms = ms < 1 ? ms : 1;
     if (unlikely(!list_empty(&w->waiters)) && durability_deadline(w) - w->now_ms < ms)
         ms = durability_deadline(w) - w->now_ms;
@@ -369,10 +369,14 @@ bool worker_turn(struct worker *w)
         durability_turn(w);
     if (unlikely(save_busy(&w->save)))
         save_turn(w);
+    if (unlikely(logging_switch_busy(w)))
+        logging_switch_turn(w);
     tick(w);
     bool stop = drained(w);
-    if (unlikely(stop))
+    if (unlikely(stop)) {
+        logging_switch_stop(w);
         save_stop(w);
+    }
     end_turn(w);
     return !stop;
 }

@@ -389,8 +389,7 @@ static void name_it(struct worker *w, struct txn *t)
 bool txn_start(struct worker *w, struct txn *t)
 {
     assert(t->count > 0);
-    if (w->effects.on)
-        name_it(w, t);
+    name_it(w, t); // whether or not there is a log now: one may have been switched on when it works
     if (!prepare(w, t)) {
         unprepare(w, t);
         return false;

@@ -210,6 +210,7 @@ struct worker {
     struct exporter *exporter; // of worker 0, where there is a live export
     struct loading loading;
     struct save save;
+    struct switching switching;
     struct list waiters; // WAITAOF (durability_commands.c)
     uint64_t watcher;    // for whom the WATCH runs that is running
     struct blob *found;  // what the command that runs for another worker answers by reference, pinned; else NULL

@@ -90,8 +90,10 @@ void storage_make(struct sim *s)
         sim_disk_fail(s->world.disk, DISK_LYING_NAMES, 1, true);
     int rc = logging_init(logging(s), s->knobs.workers);
     assert(rc == 0);
-    rc = keeper_new(&logging(s)->keeper, &s->world.disk->disk, &options);
+    struct keeper *keeper;
+    rc = keeper_new(&keeper, &s->world.disk->disk, &options);
     assert(rc == 0);
+    logging(s)->keeper = keeper;
     atomic_store(&logging(s)->stage, LOGGING_LOADING);
 }
 

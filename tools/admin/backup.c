@@ -58,7 +58,7 @@ static int copy_log(struct backup *b)
 {
     static const struct copy_limit ALL = { .lsn = UINT64_MAX, .time_ms = INT64_MAX };
     struct copy_line line;
-    int rc = copy_line_find(b->from, b->manifest.first_segment, &line);
+    int rc = copy_line_find(b->from, &b->manifest, &line);
     for (uint32_t i = 0; i < line.count && rc == 0; i++) {
         struct copy_limit limit = ALL;
         limit.lsn = line.bounds[i];
@@ -100,6 +100,7 @@ static int attempt(struct backup *b)
     rc = copy_sets(b);
     if (rc == 0)
         rc = copy_log(b);
+    b->manifest.hidden_segment = 0; // none of these was copied
     if (rc == 0)
         rc = out_manifest(b->to, &b->manifest);
     return rc == 0 ? verify(b) : rc;

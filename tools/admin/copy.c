@@ -143,15 +143,15 @@ void copy_line_free(struct copy_line *l)
 }
 
 // From the newest segment that was begun backwards: each says which one it follows, and where that one ended.
-static int follow(struct disk *d, const struct segment_ids *ids, uint64_t first_segment, struct copy_line *out)
+static int follow(struct disk *d, const struct segment_ids *ids, const struct manifest *manifest, struct copy_line *out)
 {
     uint64_t wanted = 0, bound = UINT64_MAX;
     uint32_t at = ids->count;
-    for (uint32_t i = ids->count; i-- > 0 && ids->ids[i] >= first_segment;) {
+    for (uint32_t i = ids->count; i-- > 0 && ids->ids[i] >= manifest->first_segment;) {
         char name[SEGMENT_NAME_MAX];
         struct frames f;
         const char *why;
-        if (wanted != 0 && ids->ids[i] > wanted)
+        if ((wanted != 0 && ids->ids[i] > wanted) || manifest_hides(manifest, ids->ids[i]))
             continue; // passed over
         segment_name(ids->ids[i], name);
         int rc = frames_open(&f, d, name, &why);
@@ -179,7 +179,7 @@ static int follow(struct disk *d, const struct segment_ids *ids, uint64_t first_
     return 0;
 }
 
-int copy_line_find(struct disk *d, uint64_t first_segment, struct copy_line *out)
+int copy_line_find(struct disk *d, const struct manifest *manifest, struct copy_line *out)
 {
     struct segment_ids ids;
     *out = (struct copy_line){ .count = 0 };
@@ -189,7 +189,7 @@ int copy_line_find(struct disk *d, uint64_t first_segment, struct copy_line *out
     out->ids = calloc(ids.count + 1, sizeof *out->ids);
     out->bounds = calloc(ids.count + 1, sizeof *out->bounds);
     out->firsts = calloc(ids.count + 1, sizeof *out->firsts);
-    rc = out->ids == NULL || out->bounds == NULL || out->firsts == NULL ? -ENOMEM : follow(d, &ids, first_segment, out);
+    rc = out->ids == NULL || out->bounds == NULL || out->firsts == NULL ? -ENOMEM : follow(d, &ids, manifest, out);
     free(ids.ids);
     if (rc != 0)
         copy_line_free(out);

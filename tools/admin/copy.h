@@ -34,7 +34,7 @@ struct copy_line {
     uint64_t *ids, *bounds, *firsts;
     uint32_t count;
 };
-int copy_line_find(struct disk *d, uint64_t first_segment, struct copy_line *out) warn_unused;
+int copy_line_find(struct disk *d, const struct manifest *manifest, struct copy_line *out) warn_unused;
 void copy_line_free(struct copy_line *l);
 
 // Empties the directory, but for its LOCK.

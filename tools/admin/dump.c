@@ -267,13 +267,13 @@ static void print_manifest(struct dumper *u, const struct manifest *m)
                 m->sets[i].files, m->sets[i].entries, text_time(m->sets[i].made_ms).text);
 }
 
-static int segments(struct dumper *u, uint64_t first)
+static int segments(struct dumper *u, const struct manifest *m)
 {
     struct segment_ids ids;
     char name[SEGMENT_NAME_MAX];
     int rc = frames_list(u->disk, &ids);
     for (uint32_t i = 0; rc == 0 && i < ids.count; i++) {
-        if (ids.ids[i] < first)
+        if (ids.ids[i] < m->first_segment || manifest_hides(m, ids.ids[i]))
             continue;
         segment_name(ids.ids[i], name);
         rc = segment(u, name);
@@ -304,7 +304,7 @@ int admin_dump(const struct admin *a, struct disk *d, const struct dump_range *r
     rc = 0;
     for (uint32_t file = 0; rc == 0 && !range->log_only && m.set_count > 0 && file < m.sets[0].files; file++)
         rc = snapshot(&u, m.sets[0].id, file, &m.store);
-    return finish(&u, rc == 0 ? segments(&u, m.first_segment) : rc);
+    return finish(&u, rc == 0 ? segments(&u, &m) : rc);
 }
 
 static int dump_manifest_file(struct dumper *u, const char *name)

@@ -118,7 +118,7 @@ static int run(struct restore *r)
     if (rc == 1 || rc == -EBADMSG)
         return admin_trouble(r->admin, "%s: %s", r->from->path, rc == 1 ? "no data is here (no manifest)" : why);
     if (rc == 0)
-        rc = copy_line_find(r->from, r->manifest.first_segment, &r->line);
+        rc = copy_line_find(r->from, &r->manifest, &r->line);
     if (rc == 0)
         rc = find_cut(r);
     if (rc == 0 && !choose_sets(r))

@@ -73,6 +73,13 @@ bool log_stopped(const struct log *l)
     return l->stopped;
 }
 
+void log_end(const struct log *l, struct log_origin *origin)
+{
+    origin->lsn = l->lsn;
+    origin->last_crc = l->last_crc;
+    origin->last_segment = l->last_segment;
+}
+
 static int log_begin_segment(struct log *l)
 {
     struct disk *d = &l->disk->disk;
@@ -150,7 +157,9 @@ struct house {
     struct keeper *k;
     struct log log;
     bool logs;
-    bool during; // frames are appended while a snapshot runs
+    bool during;    // frames are appended while a snapshot runs
+    bool base;      // the next snapshot is a log's base
+    uint32_t above; // its numbers begin above this one, and its watermark is the log's end
     uint64_t now_ns;
     uint32_t workers;
     bool there[HOUSE_KEYS]; // as loaded
@@ -249,20 +258,26 @@ static enum keeper_load house_load(struct house *h)
     return state;
 }
 
-static int house_begin(struct house *h)
+static void house_log(struct house *h, const struct log_origin *origin)
 {
     struct log *l = &h->log;
-    *l = (struct log){ .disk = h->disk };
-    int failed = keeper_begin(h->k, &l->origin);
-    if (failed != 0)
-        return failed;
+    *l = (struct log){ .disk = h->disk, .origin = *origin };
     l->lsn = h->top = l->origin.lsn;
     l->last_crc = l->origin.last_crc;
     l->last_segment = l->origin.last_segment;
     atomic_store(&l->stats.lsn, l->lsn);
     atomic_store(&l->stats.durable_lsn, l->lsn);
+}
+
+static int house_begin(struct house *h)
+{
+    struct log_origin origin;
+    int failed = keeper_begin(h->k, &origin);
+    if (failed != 0)
+        return failed;
+    house_log(h, &origin);
     if (h->logs)
-        keeper_attach(h->k, l);
+        keeper_attach(h->k, &h->log);
     return 0;
 }
 
@@ -297,16 +312,17 @@ static void house_close(struct house *h)
 // A set of what there is up to the log's end: all numbers up to `top` lie in worker 0's file. False: it has failed.
 static bool house_snapshot(struct house *h, uint32_t top)
 {
-    uint64_t set = keeper_snapshot_begin(h->k, 1750000000000 + top);
+    int64_t now_ms = 1750000000000 + top;
+    uint64_t set = h->base ? keeper_base_begin(h->k, now_ms) : keeper_snapshot_begin(h->k, now_ms);
     check(set != 0);
-    struct snapshot_watermark mark[HOUSE_SHARDS] = { { 0, top }, { 1, 0 }, { 2, 0 }, { 3, 0 } };
+    struct snapshot_watermark mark[HOUSE_SHARDS] = { { 0, h->above > 0 ? h->log.lsn : top }, { 1, 0 }, { 2, 0 }, { 3, 0 } };
     struct keeper_snapshot_status status;
     for (uint32_t w = 0; w < h->workers; w++) {
         struct snapshot_chunk *c = NULL;
         for (uint32_t n = 1; w == 0 && n <= top; n++) {
             char key[8];
             struct snapshot_entry e = { .deadline_ms = -1, .value = slice_cstr("value") };
-            e.key = slice_of(key, (size_t)snprintf(key, sizeof key, "%u", (unsigned)n));
+            e.key = slice_of(key, (size_t)snprintf(key, sizeof key, "%u", (unsigned)(h->above + n)));
             for (int i = 0; i < 100 && c == NULL; i++, c = keeper_chunk_take(h->k, set, w))
                 (void)keeper_step(h->k);
             if (c == NULL)

@@ -228,6 +228,42 @@ static void a_stop_writes_and_syncs_everything_and_says_so_in_a_last_frame(void)
     }
 }
 
+// Switched off and on again: ports, positions, LSNs go on, and the segments follow each other.
+static void another_log_goes_on_where_one_ended(void)
+{
+    for (size_t m = 0; m < 3; m++) {
+        struct lab *l = a_lab(METHODS[m], LOG_SYNC_ALWAYS);
+        struct log_port *ports[LAB_PORTS] = { &l->ports[0], &l->ports[1], &l->ports[2], &l->ports[3] };
+        lab_send(l, 0, 10);
+        lab_send(l, 0, 10);
+        lab_send(l, 2, 10);
+        log_stop(l->log);
+        lab_settle(l);
+        check(log_stopped_clean(l->log));
+        check_equal(lab_take_back(l), 3);
+        uint64_t lsn = atomic_load(&log_stats(l->log)->lsn);
+        log_end(l->log, &l->options.origin);
+        check_equal(l->options.origin.lsn, lsn);
+        check_equal(l->options.origin.last_segment, 1);
+        log_free(l->log);
+        check_equal(l->registered, 0);
+        check_equal(log_new(&l->log, &l->options, &l->r, ports), 0);
+        check(lab_durable(l, 0) == 2 && lab_durable(l, 1) == 0 && lab_durable(l, 2) == 1);
+        lab_give(l);
+        lab_send(l, 0, 10);
+        lab_send_part(l, 1, 10, 7, 2, false);
+        lab_send_part(l, 2, 10, 7, 2, false);
+        lab_settle(l);
+        check(lab_durable(l, 0) == 3 && lab_durable(l, 1) == 1 && lab_durable(l, 2) == 2);
+        check_equal(l->segments[3]->s.header.previous_id, 1);
+        check_equal(l->segments[3]->s.header.first_lsn, lsn + 1);
+        log_stop(l->log);
+        lab_settle(l);
+        check(log_stopped_clean(l->log));
+        lab_free(l);
+    }
+}
+
 static void a_stop_of_a_log_that_wrote_nothing_writes_nothing(void)
 {
     struct lab *l = a_lab(LOG_METHOD_DSYNC, LOG_SYNC_ALWAYS);
@@ -333,5 +369,6 @@ TESTS(TEST(without_memory_there_is_no_log_and_nothing_is_lost), TEST(any_error_o
       TEST(a_sync_cancelled_by_its_link_is_no_success), TEST(the_first_failure_is_final_whatever_the_others_say),
       TEST(a_flush_that_returns_after_a_failed_write_tells_nothing), TEST(bytes_that_change_behind_their_checksum_make_no_valid_frame),
       TEST(a_chain_whose_bytes_changed_is_never_completed), TEST(a_stop_writes_and_syncs_everything_and_says_so_in_a_last_frame),
-      TEST(a_stop_of_a_log_that_wrote_nothing_writes_nothing), TEST(a_stop_without_room_for_the_last_frame_is_clean_all_the_same),
-      TEST(a_stop_waits_for_a_segment_unless_there_will_be_none), TEST(a_stop_does_not_wait_for_a_transaction_that_never_was_whole))
+      TEST(another_log_goes_on_where_one_ended), TEST(a_stop_of_a_log_that_wrote_nothing_writes_nothing),
+      TEST(a_stop_without_room_for_the_last_frame_is_clean_all_the_same), TEST(a_stop_waits_for_a_segment_unless_there_will_be_none),
+      TEST(a_stop_does_not_wait_for_a_transaction_that_never_was_whole))

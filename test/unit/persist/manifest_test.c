@@ -21,6 +21,7 @@ static struct manifest example(uint64_t generation)
         .segment_size = 1 << 20,
         .route_mode = 1,
         .set_count = 2,
+        .hidden_segment = 55,
         .sets = { { .id = 5, .lsn = 1000, .files = 2, .bytes = 77, .made_ms = -3, .entries = 99 },
                   { .id = 3, .lsn = 500, .files = 1, .bytes = 44, .made_ms = 12, .entries = 11 } },
     };
@@ -55,6 +56,8 @@ static void what_was_written_is_read_back(void)
         check(same(&m, &back));
         check_equal(back.set_count, sets);
         check_equal(back.witness, 1234);
+        check_equal(back.hidden_segment, 55);
+        check(manifest_hides(&back, 55) && manifest_hides(&back, 56) && !manifest_hides(&back, 54));
     }
 }
 
@@ -75,6 +78,7 @@ static void the_layout_is_the_documented_one(void)
     check_equal(load_u64(block + 80), 1 << 20);
     check_equal(load_u32(block + 88), 1);
     check_equal(load_u32(block + 92), 2);
+    check_equal(load_u64(block + 288), 55);
     check_equal(load_u64(block + 96), 5);
     check_equal(load_u64(block + 96 + 8), 1000);
     check_equal(load_u32(block + 96 + 16), 2);

@@ -170,6 +170,53 @@ static void a_log_that_has_failed_takes_no_writes(void)
     rig_stop(&r);
 }
 
+// Switched on while the server runs: until it counts replies leave as without it, and its failure is nobody's business.
+static void a_log_that_does_not_count_yet_holds_nothing_up(void)
+{
+    struct rig r;
+    begin(&r, APPENDFSYNC_ALWAYS);
+    static const struct server_host HOST = { .pid = 1 };
+    r.server.host = &HOST;
+    r.w->gate.on = false;
+    check_equal(ran(&r, "SET a 1").durable, 0);
+    turn(&r);
+    check_equal(ran(&r, "GET a").durable, 0);
+    atomic_store(&r.port.state, LOG_FULL);
+    gate_turn(r.w);
+    ran(&r, "SET b 1");
+    check(strcmp(r.said, "+OK\r\n") == 0);
+    atomic_store(&r.port.state, LOG_RUNS);
+    turn(&r);
+    gate_begin(r.w);
+    check_equal(ran(&r, "GET b").durable, 2); // what changed before counts too
+    check_equal(ran(&r, "SET c 1").durable, 3);
+    turn(&r);
+    gate_end(r.w);
+    check(!gate_stops_writers(r.w));
+    check_equal(ran(&r, "GET c").durable, 0);
+    r.w->gate.on = true;
+    rig_stop(&r);
+}
+
+static void a_log_that_failed_before_it_counts_is_noticed_when_it_does(void)
+{
+    struct rig r;
+    begin(&r, APPENDFSYNC_ALWAYS);
+    static const struct server_host HOST = { .pid = 1 };
+    r.server.host = &HOST;
+    r.w->gate.on = false;
+    atomic_store(&r.port.state, LOG_POISONED);
+    gate_turn(r.w);
+    ran(&r, "SET a 1");
+    check(strcmp(r.said, "+OK\r\n") == 0);
+    check(!atomic_load(&r.server.logging.failed));
+    gate_begin(r.w);
+    check(atomic_load(&r.server.logging.failed));
+    ran(&r, "SET b 1");
+    check(strcmp(r.said, "-" GATE_FAILED "\r\n") == 0);
+    rig_stop(&r);
+}
+
 static void a_full_disk_takes_no_writes_until_there_is_room(void)
 {
     struct rig r;
@@ -227,5 +274,6 @@ static void while_loading_nothing_is_shown(void)
 TESTS(TEST(under_always_a_write_waits_for_its_flush), TEST(a_reader_waits_for_the_keys_that_it_shows),
       TEST(behind_a_clear_every_reader_waits), TEST(a_policy_that_becomes_stricter_knows_no_keys_of_before),
       TEST(under_everysec_nobody_waits_until_the_oldest_change_is_old), TEST(under_no_a_write_waits_until_the_system_has_it),
-      TEST(a_client_may_ask_for_more), TEST(a_log_that_has_failed_takes_no_writes), TEST(a_full_disk_takes_no_writes_until_there_is_room),
+      TEST(a_client_may_ask_for_more), TEST(a_log_that_has_failed_takes_no_writes), TEST(a_log_that_does_not_count_yet_holds_nothing_up),
+      TEST(a_log_that_failed_before_it_counts_is_noticed_when_it_does), TEST(a_full_disk_takes_no_writes_until_there_is_room),
       TEST(writers_wait_while_the_log_is_behind), TEST(while_loading_nothing_is_shown))

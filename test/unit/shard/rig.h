@@ -58,6 +58,7 @@ static inline void rig_start(struct rig *r, uint64_t memory_max, bool logs)
     assert(w->commands != NULL);
     log_port_init(&r->port);
     atomic_store(&r->port.room, UINT64_MAX);
+    r->server.logging.on = logs;
     if (logs)
         effects_start(w, &r->port);
 }

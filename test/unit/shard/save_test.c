@@ -47,7 +47,9 @@ static void keeper_start(struct rig *r)
     struct log_origin origin;
     bool waits;
     r->disk = sim_disk_new(5);
-    check_equal(keeper_new(&r->server.logging.keeper, &r->disk->disk, &o), 0);
+    struct keeper *keeper = NULL;
+    check_equal(keeper_new(&keeper, &r->disk->disk, &o), 0);
+    r->server.logging.keeper = keeper;
     while (keeper_load_step(r->server.logging.keeper, &waits) == KEEPER_LOADING)
         continue;
     check_equal(keeper_begin(r->server.logging.keeper, &origin), 0);
@@ -263,7 +265,7 @@ static bool take(struct rig *r, uint32_t steps_a_turn, uint32_t *turns, uint64_t
     uint64_t set = keeper_snapshot_begin(k, r->w->now_ms);
     check(set != 0);
     remember(r);
-    save_cut(r->w, set);
+    save_cut(r->w, set, false);
     *turns = 0;
     *images = 0;
     do {
@@ -333,7 +335,7 @@ static void a_database_that_is_emptied_ends_it_and_asks_for_another(void)
     struct keeper_snapshot_status status;
     uint64_t set = keeper_snapshot_begin(k, NOW);
     (void)keeper_step(k);
-    save_cut(r->w, set);
+    save_cut(r->w, set, false);
     save_turn(r->w);
     keyspace_clear(store_keyspace(r->w->store, SHARDS - 1, DATABASES - 1));
     check_equal(r->w->save.set, 0);
@@ -359,7 +361,7 @@ static void what_was_walked_may_be_emptied(void)
     uint64_t set = keeper_snapshot_begin(k, NOW);
     (void)keeper_step(k);
     remember(r);
-    save_cut(r->w, set);
+    save_cut(r->w, set, false);
     while (r->w->save.number < DATABASES) {
         save_turn(r->w);
         (void)keeper_step(k);
@@ -386,7 +388,7 @@ static void a_server_that_stops_leaves_the_set(void)
         step(r);
     uint64_t set = keeper_snapshot_begin(r->server.logging.keeper, NOW);
     (void)keeper_step(r->server.logging.keeper);
-    save_cut(r->w, set);
+    save_cut(r->w, set, false);
     save_turn(r->w);
     save_stop(r->w);
     (void)keeper_step(r->server.logging.keeper);
