@@ -17,6 +17,9 @@
 //     sends is free again once that array has been walked. The owner submits the rest without OP_QUIET.
 //   - OP_SEND without OP_QUIET completes when everything is sent (result = len) or with an error; the memory stays until then.
 //   - OP_SENDV is never quiet; its msghdr, pieces and their memory stay until it completes.
+//   - OP_SENDV with OP_ZEROCOPY (only with REACTOR_ZEROCOPY_SEND) sends everything from where it lies and completes twice: with
+//     COMPLETION_MORE when it has been sent, and when nobody looks at the memory any more (result 1: it was copied all the same). An
+//     error may come without COMPLETION_MORE, and then alone. Behind the first one the descriptor may be closed.
 //   - OP_RECV goes on until a completion without COMPLETION_MORE: 0 = end of stream, -errno, -ENOBUFS (re-arm by submitting
 //     again; the backend has seen to it that this does not spin), -ECANCELED.
 //   - after OP_CANCEL of an op: its last completion comes (with -ECANCELED or whatever happened first), then the cancel's own.
@@ -58,6 +61,7 @@ enum op_flag {
     OP_LINK = 4,  // file ops: the next submitted op starts after this one succeeded in full; otherwise it gets -ECANCELED
     OP_DSYNC = 8,
     OP_MORE_COMING = 16, // OP_SEND: MSG_MORE
+    OP_ZEROCOPY = 32,    // OP_SENDV
 };
 
 enum op_state { OP_IDLE, OP_QUEUED, OP_IN_FLIGHT };
@@ -131,7 +135,8 @@ enum reactor_feature {
     REACTOR_DEFER_TASKRUN = 1 << 5,
     REACTOR_BATCHED_ENTER = 1 << 6, // off: a system call for every submission entry
     REACTOR_COOP_TASKRUN = 1 << 7,  // where there is no DEFER_TASKRUN; without both the kernel interrupts us as it likes
-    REACTOR_FEATURES_ALL = (1 << 8) - 1,
+    REACTOR_ZEROCOPY_SEND = 1 << 8, // there for whoever asks for it, op by op
+    REACTOR_FEATURES_ALL = (1 << 9) - 1,
 };
 
 struct reactor_options {

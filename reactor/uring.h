@@ -10,6 +10,7 @@
 //   CQE_SKIP_SUCCESS                    (5.17) IORING_FEAT_CQE_SKIP               completions of quiet sends are dropped by us
 //   registered ring descriptor          (5.18) registering it                     the descriptor itself
 //   fixed buffers                              registering them                   plain addresses
+//   zero-copy sends, and what became     (6.2) trying one (uring_trial.c)         the owner does not ask for them
 //   EXT_ARG, NODROP                     (5.11) feature bits                       epoll
 //   ring memory                                setup: -ENOMEM                     half of it, until it works
 #pragma once

@@ -129,9 +129,17 @@ static void complete_send(struct uring *u, struct op *op, int32_t result)
         uring_finish(u, op, result == 0 ? -EPIPE : result);
 }
 
-static void complete_sendv(struct uring *u, struct op *op, int32_t result)
+static void complete_sendv(struct uring *u, struct op *op, int32_t result, uint32_t flags)
 {
+    if (flags & IORING_CQE_F_NOTIF) {
+        uring_finish(u, op, ((uint32_t)result & IORING_NOTIF_USAGE_ZC_COPIED) != 0);
+        return;
+    }
     u->reactor.stats.send_bytes += result > 0 ? (uint32_t)result : 0;
+    if (flags & IORING_CQE_F_MORE) {
+        completions_add(&u->done, op, result, COMPLETION_MORE);
+        return;
+    }
     if (result == -EINTR || result == -EAGAIN)
         go_on(u, op);
     else
@@ -165,7 +173,7 @@ static void complete_op(struct uring *u, struct op *op, int32_t result, uint32_t
         complete_send(u, op, result);
         break;
     case OP_SENDV:
-        complete_sendv(u, op, result);
+        complete_sendv(u, op, result, flags);
         break;
     case OP_ACCEPT:
         complete_accept(u, op, result, flags);

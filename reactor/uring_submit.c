@@ -51,6 +51,11 @@ static void prepare_send(struct uring *u, struct io_uring_sqe *sqe, struct op *o
 
 static void prepare_sendv(struct io_uring_sqe *sqe, const struct op *op)
 {
+    if (unlikely(op->flags & OP_ZEROCOPY)) {
+        io_uring_prep_sendmsg_zc(sqe, op->fd, op->data, MSG_NOSIGNAL | MSG_WAITALL);
+        sqe->ioprio |= IORING_SEND_ZC_REPORT_USAGE;
+        return;
+    }
     io_uring_prep_sendmsg(sqe, op->fd, op->data, MSG_NOSIGNAL | (op->flags & OP_MORE_COMING ? MSG_MORE : 0));
 }
 

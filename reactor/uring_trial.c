@@ -96,6 +96,27 @@ static bool tries_receiving(struct uring *u, uint16_t how)
     return works;
 }
 
+// Unix sockets cannot: who knows the op and its flag says so.
+static bool sends_zerocopy(struct uring *u)
+{
+    int fds[2];
+    struct iovec piece = { .iov_base = (void *)(uintptr_t) "x", .iov_len = 1 };
+    struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1 };
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+        return false;
+    struct io_uring_sqe *sqe = uring_sqe(u);
+    io_uring_prep_sendmsg_zc(sqe, fds[0], &message, MSG_NOSIGNAL);
+    sqe->ioprio |= IORING_SEND_ZC_REPORT_USAGE;
+    sqe->user_data = URING_TRIAL;
+    struct io_uring_cqe cqe;
+    bool works = answer(u, &cqe) && cqe.res == -EOPNOTSUPP;
+    if (cqe.flags & IORING_CQE_F_MORE)
+        (void)answer(u, &cqe);
+    close(fds[0]);
+    close(fds[1]);
+    return works;
+}
+
 void uring_trial(struct uring *u)
 {
     uint32_t *features = &u->reactor.features;
@@ -103,4 +124,6 @@ void uring_trial(struct uring *u)
         *features &= ~(uint32_t)REACTOR_MULTISHOT_ACCEPT;
     if ((*features & REACTOR_MULTISHOT_RECV) && !tries_receiving(u, IORING_RECV_MULTISHOT))
         *features &= ~(uint32_t)REACTOR_MULTISHOT_RECV;
+    if ((*features & REACTOR_ZEROCOPY_SEND) && !sends_zerocopy(u))
+        *features &= ~(uint32_t)REACTOR_ZEROCOPY_SEND;
 }

@@ -7,6 +7,9 @@ FEATURES = ["multishot-accept", "multishot-recv", "provided-buffers", "registere
 WITHOUT = "uring without "
 # Without deferred and cooperative task work: what a program gets that sets no flag.
 PLAIN = WITHOUT + "any task-run flag"
+# The only feature that is off unless asked for, and the least value that it can send.
+ZEROCOPY = "uring zero-copy"
+ZEROCOPY_MIN = 65536
 
 PROTOCOLS = ["resp", "fcnp", "fcnp-direct"]
 PIPELINES = [1, 16, 64]
@@ -20,7 +23,7 @@ IN_FLIGHT_MAX = 256 << 20
 DATA_BYTES = 32 << 20
 KEYS_MIN, KEYS_MAX = 100, 100000
 
-SERVERS = ["uring"] + [WITHOUT + name for name in FEATURES] + [PLAIN, "uring busy", "epoll", "epoll busy"]
+SERVERS = ["uring"] + [WITHOUT + name for name in FEATURES] + [PLAIN, ZEROCOPY, "uring busy", "epoll", "epoll busy"]
 ECHOES = ["echo uring", "echo epoll"]
 MAIN = ["uring", "epoll"]
 
@@ -54,11 +57,18 @@ def subject_options(subject):
     options = ["--io", subject.split()[0]]
     if subject.endswith(" busy"):
         options += ["--busy-poll"]
+    if subject == ZEROCOPY:
+        options += ["--send-zerocopy-min", str(ZEROCOPY_MIN)]
     if subject == PLAIN:
         options += ["--io-without", "defer-taskrun,coop-taskrun"]
     elif WITHOUT in subject:
         options += ["--io-without", subject.split(WITHOUT)[1]]
     return options
+
+
+def able(size, subjects):
+    """Those that values of this size make a difference for."""
+    return [s for s in subjects if s != ZEROCOPY or size >= ZEROCOPY_MIN]
 
 
 def quick(rivals):
@@ -70,12 +80,12 @@ def quick(rivals):
         plan[load] += [s for s in subjects if s not in plan[load]]
 
     for pipeline in PIPELINES:
-        add(Load(64, 50, 0, "resp", pipeline), SERVERS + ECHOES + rivals)
+        add(Load(64, 50, 0, "resp", pipeline), able(64, SERVERS) + ECHOES + rivals)
         for protocol in PROTOCOLS[1:]:
             add(Load(64, 50, 0, protocol, pipeline), MAIN)
     for size in SIZES[1:]:
         for pipeline in (1, 16) if size < 100000 else (1,):
-            add(Load(size, 50, 0, "resp", pipeline), MAIN + rivals)
+            add(Load(size, 50, 0, "resp", pipeline), able(size, MAIN + [ZEROCOPY]) + rivals)
     for connections in (1, 1000):
         for pipeline in (1, 16):
             add(Load(64, connections, 0, "resp", pipeline), MAIN + rivals)
@@ -106,7 +116,7 @@ def cross(rivals, subjects, protocols, pipelines, sizes, connections, rates):
     for size in sizes:
         for count in connections:
             for protocol in protocols:
-                names = [s for s in subjects + rivals if protocol == "resp" or s in SERVERS]
+                names = [s for s in able(size, subjects) + rivals if protocol == "resp" or s in SERVERS]
                 for rate in rates:
                     for pipeline in [RATE_PIPELINE] if rate else pipelines:
                         if names:

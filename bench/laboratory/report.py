@@ -105,7 +105,7 @@ def table_html(header, rows):
 
 
 def colours_of(names):
-    fixed = {"uring": svg.PALETTE[0], "uring busy": "#0f4457", "epoll": svg.PALETTE[1], "epoll busy": "#8a3d12", "echo uring": "#8a8a8a",
+    fixed = {"uring": svg.PALETTE[0], "uring busy": "#0f4457", plan.ZEROCOPY: "#3d8f7a", "epoll": svg.PALETTE[1], "epoll busy": "#8a3d12", "echo uring": "#8a8a8a",
              "echo epoll": "#b5b5b5"}
     rest = iter(svg.PALETTE[2:] * 4)
     return {n: fixed.get(n) or ("#6ea8ba" if n.startswith(plan.WITHOUT) else next(rest)) for n in names}
@@ -186,11 +186,18 @@ def features(table, loads):
             if ratio:
                 judged = verdict(ratio, THRESHOLDS["cpu_us"])
                 rows.append((f"{name.removeprefix(plan.WITHOUT)}, pipeline {load.pipeline}", ratio, judged, words[judged]))
+    for load in (l for l in table.loads() if l.rate == 0 and l.protocol == "resp" and plan.ZEROCOPY in table.subjects(l)):
+        ratio = table.ratio(load, "uring", plan.ZEROCOPY, "cpu_us")
+        if ratio:
+            judged = verdict(ratio, THRESHOLDS["cpu_us"])
+            rows.append((f"zero-copy send, {size_text(load.size)}, pipeline {load.pipeline}", ratio, judged, words[judged]))
     if not rows:
         return parts
     parts += ["<h2>What each feature of io_uring is worth</h2>",
               paragraph(f"CPU time per request without the feature, divided by that with all of them ({base_text(loads)}). Above 1 the feature "
-                        "saves time. The same rules of verdict hold."),
+                        "saves time. The same rules of verdict hold. Zero-copy sends are off unless asked for, so they are measured against "
+                        "io_uring as it comes, with values that they are for; registered (fixed) buffers are the log's, which this load has "
+                        "none of."),
               svg.intervals("CPU time without each feature", "ratio, above 1: the feature is worth having (logarithmic)", rows)]
     return parts
 

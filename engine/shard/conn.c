@@ -143,6 +143,8 @@ void conn_free(struct conn *c)
     gate_forget(c);
     multi_free(c);
     session_deinit(c);
+    if (c->lent != NULL)
+        lent_leave(c->lent, &c->sending, &c->sending_refs);
     buf_deinit(&c->out);
     buf_deinit(&c->sending);
     buf_deinit(&c->stash);
@@ -260,6 +262,8 @@ static void send_rest(struct conn *c)
 {
     uint64_t left = c->sending_total - c->sent;
     c->sending_now = true;
+    if (unlikely(c->sending_refs.count > 0) && c->lent == NULL && (c->lent = lent_send(c)) != NULL)
+        return;
     c->send.flags = 0;
     if (c->sending_refs.count == 0) {
         c->send.kind = OP_SEND;
@@ -420,6 +424,28 @@ static void finish_quiet(struct conn *c, size_t done)
     c->refs = later_refs;
 }
 
+// Of `sending`.
+static void sent_some(struct conn *c, size_t sent)
+{
+    c->sent += sent;
+    if (c->sent < c->sending_total) {
+        send_rest(c);
+        return;
+    }
+    if (unlikely(c->lent != NULL))
+        lent_leave(c->lent, &c->sending, &c->sending_refs);
+    c->lent = NULL;
+    refs_deinit(&c->sending_refs);
+    c->sending_total = 0;
+    buf_deinit(&c->sending);
+    c->sent = 0;
+    c->soft_since_ms = 0;
+    if ((c->out.len > 0 || c->gated) && list_empty(&c->dirty))
+        list_append(&c->worker->dirty, &c->dirty);
+    else
+        conn_settle(c);
+}
+
 void conn_on_send(struct conn *c, const struct completion *done)
 {
     bool quiet = (c->send.flags & OP_QUIET) != 0;
@@ -435,20 +461,26 @@ void conn_on_send(struct conn *c, const struct completion *done)
         finish_quiet(c, sent);
         return;
     }
-    c->sent += sent;
-    if (c->sent < c->sending_total) {
-        send_rest(c);
+    sent_some(c, sent);
+}
+
+// A kernel or a socket that cannot, or has no room for it, says so before anything was sent.
+static bool plainly(struct conn *c, int32_t result)
+{
+    c->no_zerocopy |= result == -EOPNOTSUPP || result == -EINVAL;
+    return c->no_zerocopy || result == -ENOBUFS || result == -ENOMEM || result == -EAGAIN || result == -EINTR;
+}
+
+void conn_on_lent(struct conn *c, int32_t result)
+{
+    c->sending_now = false;
+    if (c->state == CONN_CLOSING)
+        return;
+    if (result < 0 && !plainly(c, result)) {
+        conn_close(c);
         return;
     }
-    refs_deinit(&c->sending_refs);
-    c->sending_total = 0;
-    buf_deinit(&c->sending);
-    c->sent = 0;
-    c->soft_since_ms = 0;
-    if ((c->out.len > 0 || c->gated) && list_empty(&c->dirty))
-        list_append(&c->worker->dirty, &c->dirty);
-    else
-        conn_settle(c);
+    sent_some(c, result < 0 ? 0 : (size_t)result);
 }
 
 // At the end of the turn, not here: this may be running below a batch of the same connection.

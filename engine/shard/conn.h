@@ -18,6 +18,7 @@
 #include "base/state.h"
 #include "engine/shard/client.h"
 #include "engine/shard/gate.h"
+#include "engine/shard/lent.h"
 #include "engine/shard/refs.h"
 #include "engine/shard/worker.h"
 #include "engine/store/blob.h"
@@ -47,7 +48,8 @@ enum op_owner {
     OWNER_LOG,
     OWNER_EXPORT_RECV,
     OWNER_EXPORT_SEND,
-    OWNER_EXPORT_CANCEL
+    OWNER_EXPORT_CANCEL,
+    OWNER_LENT,
 };
 
 enum pending_kind {
@@ -91,6 +93,7 @@ struct conn {
     uint8_t frame;      // of the request being run, for its pending (struct pending)
     bool bare;          // and it is a bare GET
     bool referred;      // and it has been answered by conn_refer
+    bool no_zerocopy;   // the socket has refused it
     bool paused;        // does not read: too much unsent or pending
     bool barrier;       // a transaction has not been granted everywhere: what follows must come behind it
     bool held;          // CLIENT PAUSE
@@ -110,6 +113,7 @@ struct conn {
     uint64_t sending_total; // with the values that it refers to
     struct refs refs;       // large values in `out`
     struct refs sending_refs;
+    struct lent *lent;     // the zero-copy send that `sending` is sent by, or was and went on plainly
     struct msghdr *pieces; // heap: the msghdr and its REFS_PIECES pieces, of a send with refs
     struct pending *pending;
     struct pending **pending_tail;
@@ -145,7 +149,8 @@ struct conn {
 // No op is in flight, and no completion left to be looked at: it may be freed.
 static inline bool conn_idle(const struct conn *c)
 {
-    return c->recv.state == OP_IDLE && c->send.state == OP_IDLE && c->cancel.state == OP_IDLE && c->put_off == 0;
+    return c->recv.state == OP_IDLE && c->send.state == OP_IDLE && c->cancel.state == OP_IDLE && c->put_off == 0 &&
+           (likely(c->lent == NULL) || c->lent->answered);
 }
 
 // Takes the descriptor. NULL: out of memory, and the descriptor is closed.
@@ -155,6 +160,8 @@ void conn_free(struct conn *c);
 
 void conn_on_recv(struct conn *c, const struct completion *done);
 void conn_on_send(struct conn *c, const struct completion *done);
+// The first completion of `lent`.
+void conn_on_lent(struct conn *c, int32_t result);
 
 // Starts or takes up writing at the end of `out`; what is appended to it afterwards is sent at the end of the turn.
 struct buf *conn_out_begin(struct conn *c);

@@ -53,6 +53,9 @@ static void on_completion(struct worker *w, const struct completion *done)
     case OWNER_LOG:
         log_on_completion(logging_log(&w->server->logging), done);
         break;
+    case OWNER_LENT:
+        lent_on_completion(w, done);
+        break;
     case OWNER_LISTENER_CANCEL:
         accept_on_cancelled(container_of(op, struct listener, cancel));
         break;
@@ -240,7 +243,7 @@ static bool drained(struct worker *w)
     if (unlikely(w->save.held != NULL) && atomic_load_explicit(&w->server->connected, memory_order_relaxed) == 0)
         save_let_go(w);
     bool exported = w->exporter == NULL || exporter_drained(w->exporter, now);
-    return exported && list_empty(&w->closing) && listeners_idle(w) && txn_idle(w) &&
+    return exported && (now || w->lent_count == 0) && list_empty(&w->closing) && listeners_idle(w) && txn_idle(w) &&
            atomic_load_explicit(&w->server->connected, memory_order_relaxed) == 0;
 }
 

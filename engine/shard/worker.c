@@ -67,6 +67,7 @@ int worker_new(struct worker **out, struct server *server, uint32_t id, struct r
     list_init(&w->stalled);
     list_init(&w->slices);
     list_init(&w->waiters);
+    list_init(&w->lents);
     save_init(w);
     int result = txns_init(&w->txns);
     if (result == 0)
@@ -120,9 +121,12 @@ struct worker *worker_free(struct worker *w)
     list_for_each_safe (node, &w->closing) {
         struct conn *c = container_of(node, struct conn, link);
         c->recv.state = c->send.state = c->cancel.state = OP_IDLE; // the reactor has stopped
+        if (c->lent != NULL)
+            c->lent->answered = true;
         c->put_off = 0;
         conn_free(c);
     }
+    lent_deinit(w);
     for (uint32_t i = 0; i < w->listener_count; i++)
         reactor_close(w->reactor, w->listeners[i].op.fd);
     for (int i = 0; i < 2; i++)

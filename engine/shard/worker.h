@@ -49,6 +49,8 @@ struct worker_stats {
     uint64_t keys;
     uint64_t native_frames;   // FCNP requests
     uint64_t values_referred; // large values sent without a copy
+    uint64_t zerocopy_sends;  // tried (lent.h)
+    uint64_t zerocopy_copied; // and copied by the kernel all the same
     uint64_t keyspace_hits, keyspace_misses, expired, evicted, memory_used, memory_reserved;
     uint64_t sends_short;                                                                     // that the socket did not take at once
     uint64_t receives_put_off;                                                                // to the next turn, its arena being full
@@ -229,6 +231,8 @@ struct worker {
     struct pause pause;   // CLIENT PAUSE
     bool stopped;         // requests that write wait for the log (gate.h)
     struct list closing;  // connections shut down whose ops are still in flight
+    struct list lents;    // sends whose pages the kernel may still look at, or whose connection does
+    uint32_t lent_count;  // of these, in flight
     uint64_t next_client;
     int64_t next_cron_ms;
     uint64_t last_commands; // at the last tick

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Large values leave without a copy: what a client was answered stays as it was, whatever happens to the key meanwhile."""
 
+import os
 import random
 import re
 import socket
@@ -63,6 +64,10 @@ def change_what_is_being_sent(s):
 
 @test(BACKENDS, skerry_only=True)
 def clients_that_vanish_in_a_large_value_leave_nothing(s):
+    vanish_in_large_values(s)
+
+
+def vanish_in_large_values(s):
     with s.client() as writer:
         writer.must("SET", "big", b"x" * (8 << 20))
         for i in range(10):
@@ -102,6 +107,37 @@ def read_late(s):
         check(s.rss() - rss < 32 << 20, f"memory grew by {s.rss() - rss} bytes")
         c.send(encode("CLIENT", "REPLY", "OFF") + encode("GET", "v") * 10 + encode("CLIENT", "REPLY", "ON") + encode("GET", "v"))
         check_equal([c.read(), c.read() == value], ["OK", True], "silenced values")
+
+
+@test(BACKENDS, own=True, skerry_only=True)
+def what_zero_copy_sends_lend_comes_back(config):
+    for workers in (1, 2):
+        with Server(config.but(workers=workers), "--send-zerocopy-min", "1") as s:
+            vanish_in_large_values(s)
+            change_what_is_being_sent(s)
+            read_late(s)
+            sends = field(s, "zerocopy_sends")
+            check_equal(sends > 10, config.io == "uring", f"{sends} zero-copy sends")
+            if config.io == "uring":
+                wait_until(lambda: field(s, "zerocopy_sends_copied") > 0, 10, "the kernel's word that the loopback copies")
+            with s.client() as c:
+                c.must("CONFIG", "SET", "send-zerocopy-min", "1000000")
+                c.must("SET", "v", b"x" * 999_999)
+                check_equal(len(c.call("GET", "v")), 999_999)
+                check_equal(field(s, "zerocopy_sends"), sends, "sends below the threshold")
+
+
+@test(BACKENDS, own=True, skerry_only=True)
+def sockets_that_cannot_send_without_a_copy_send_plainly(config):
+    value = random.Random(5).randbytes(300000)
+    with Server(config, "--send-zerocopy-min", "1", "--unixsocket", "skerry.sock") as s, s.client() as c:
+        c.must("SET", "v", value)
+        with socket.socket(socket.AF_UNIX) as u:
+            u.connect(os.path.join(s.folder, "skerry.sock"))
+            u.sendall(encode("GET", "v") * 5)
+            want = b"$300000\r\n" + value + b"\r\n"
+            check_equal(u.makefile("rb").read(len(want) * 5) == want * 5, True, "five values")
+        check_equal(field(s, "zerocopy_sends"), 1 if config.io == "uring" else 0, "tried once")
 
 
 @test(ALL, skerry_only=True)

@@ -6,11 +6,19 @@
 
 #define COMPLETIONS_MAX 4096
 #define FILE_OPS_MAX    256
+#define LOANS_MAX       512
 
 struct file_op {
     struct op *op;
     uint64_t due_ns;
     bool waits; // for the one before it in the array, whose chain it is in
+};
+
+// A zero-copy send that has been answered: its memory is looked at until then.
+struct loan {
+    struct op *op;
+    uint64_t due_ns;
+    uint64_t hash;
 };
 
 struct sim_reactor {
@@ -26,6 +34,8 @@ struct sim_reactor {
     uint32_t buffers_out;
     struct file_op files[FILE_OPS_MAX]; // in the order of submission
     uint32_t file_count;
+    struct loan loans[LOANS_MAX];
+    uint32_t loan_count;
 };
 
 bool world_happens(struct world *w, uint32_t permille);

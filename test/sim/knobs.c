@@ -95,12 +95,13 @@ static void make_deep(struct knobs *k)
 }
 
 // Values that travel by reference, to connections that may end meanwhile.
-static void make_large(struct knobs *k)
+static void make_large(struct knobs *k, struct prng *p)
 {
     struct workload_knobs *l = &k->workload;
     l->large_max = 200 * 1024;
     l->large = 500;
     l->cut = 20;
+    k->zerocopy_min = PICK(p, 0, 1, 150000);
     temper(k);
 }
 
@@ -130,7 +131,7 @@ void knobs_draw(struct knobs *k, uint64_t seed)
     k->workload.kill = PICK32(&p, 0, 0, 0, 0, 0, 0, 0, 3);
     k->workload.frames = PICK32(&p, 0, 0, 30, 300, 800);
     if (prng_below(&p, 20) == 0)
-        make_large(k);
+        make_large(k, &p);
 }
 
 void knobs_of_history(struct knobs *k)
@@ -171,9 +172,11 @@ void knobs_of_durable(struct knobs *k, struct prng *p)
 
 void knobs_print(const struct knobs *k)
 {
-    printf("workers %u, shards %u, clients %u, databases %u, starving %u, tick %llu ns, memory fails %u, maxmemory %llu (%u), kill %u%s\n",
+    printf("workers %u, shards %u, clients %u, databases %u, starving %u, tick %llu ns, memory fails %u, maxmemory %llu (%u), kill %u, "
+           "zero-copy %llu%s\n",
            k->workers, k->shards, k->clients, k->databases, k->starve_permille, (unsigned long long)k->tick_ns, k->memory_fails,
-           (unsigned long long)k->maxmemory, k->policy, k->workload.kill, k->stop_early ? ", stopped early" : "");
+           (unsigned long long)k->maxmemory, k->policy, k->workload.kill, (unsigned long long)k->zerocopy_min,
+           k->stop_early ? ", stopped early" : "");
     const struct world_knobs *w = &k->world;
     const struct storage_knobs *d = &k->storage;
     if (d->segment_size > 0)

@@ -23,6 +23,7 @@ struct knobs {
     bool stop_early;          // told to stop while clients are busy
     uint64_t maxmemory;       // bytes; 0 = none
     uint32_t policy;          // enum store_policy
+    uint64_t zerocopy_min;    // send-zerocopy-min
     uint32_t memory_fails;    // permille: pages are not to be had; replies are then only counted, not compared
     struct world_knobs world;
     struct storage_knobs storage;

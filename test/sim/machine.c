@@ -19,6 +19,7 @@ void machine_make(struct sim *s)
     options_init(&server->options);
     server->options.databases = (int64_t)s->knobs.databases;
     server->options.maxmemory = s->knobs.maxmemory;
+    server->options.send_zerocopy_min = s->knobs.zerocopy_min;
     server->options.maxmemory_policy = (int)s->knobs.policy;
     s->host = (struct server_host){ .stop_requested = stop_requested, .os = "simulation", .compiler = "", .allocator = "libc", .pid = 1 };
     server->host = &s->host;

@@ -249,6 +249,42 @@ static uint64_t bytes_hash(const struct op *op)
     return XXH3_64bits(bytes.data, bytes.len);
 }
 
+// Of all that a zero-copy send is made of.
+static uint64_t pieces_hash(const struct op *op)
+{
+    const struct msghdr *m = op->data;
+    uint64_t hash = 0;
+    for (size_t i = 0; i < m->msg_iovlen; i++)
+        hash = XXH3_64bits_withSeed(m->msg_iov[i].iov_base, m->msg_iov[i].iov_len, hash);
+    return hash;
+}
+
+// Sent, but the memory goes on being looked at.
+static void lend(struct sim_reactor *s, struct op *op, int32_t result)
+{
+    struct world *w = s->world;
+    assert(s->loan_count < LOANS_MAX);
+    uint64_t most = w->knobs.net.spike_ns + 1;
+    s->loans[s->loan_count++] = (struct loan){ .op = op, .due_ns = w->now_ns + prng_below(&w->prng, most), .hash = pieces_hash(op) };
+    world_complete(s, op, result, COMPLETION_MORE);
+}
+
+static void progress_loans(struct sim_reactor *s)
+{
+    struct world *w = s->world;
+    for (uint32_t i = 0; i < s->loan_count;) {
+        struct loan *l = &s->loans[i];
+        if (l->due_ns > w->now_ns) {
+            i++;
+            continue;
+        }
+        if (pieces_hash(l->op) != l->hash)
+            world_fail(w, "worker %u: memory of a zero-copy send changed before it was given back", s->id);
+        world_complete(s, l->op, (int32_t)prng_below(&w->prng, 2), 0);
+        *l = s->loans[--s->loan_count];
+    }
+}
+
 static void end_send(struct sim_reactor *s, struct socket *c, int32_t result)
 {
     struct op *op = c->send;
@@ -257,6 +293,10 @@ static void end_send(struct sim_reactor *s, struct socket *c, int32_t result)
     c->send = NULL;
     if (strikes(s->world, BUG_LOST_COMPLETION))
         return;
+    if ((op->flags & OP_ZEROCOPY) != 0 && (result > 0 || prng_below(&s->world->prng, 2) == 0)) {
+        lend(s, op, result);
+        return;
+    }
     world_complete(s, op, result, 0);
 }
 
@@ -340,6 +380,8 @@ static void start_on_socket(struct sim_reactor *s, struct socket *c, struct op *
         op->state = OP_IDLE;
     } else if (op->kind == OP_SEND && (op->flags & OP_QUIET) != 0) {
         send_quietly(s, c, op);
+    } else if ((op->flags & OP_ZEROCOPY) != 0 && world_happens(s->world, s->world->knobs.short_send)) {
+        world_complete(s, op, -ENOBUFS, 0);
     } else if (op->kind == OP_SEND || op->kind == OP_SENDV) {
         c->send = op;
         c->send_done = 0;
@@ -498,6 +540,7 @@ static uint32_t turn(struct reactor *r, uint64_t wait_ns, const struct completio
         start(s, op, linked);
         linked = links;
     }
+    progress_loans(s);
     progress(s);
     files_progress(s);
     if (unlikely(w->bug != BUG_NONE))
@@ -549,6 +592,8 @@ uint64_t world_awake_ns(struct world *w, uint32_t reactor)
     uint64_t until = s->sleep_until_ns < s->wake_ns ? s->sleep_until_ns : s->wake_ns;
     uint64_t file = files_next_ns(s);
     until = file < until ? file : until;
+    for (uint32_t i = 0; i < s->loan_count; i++)
+        until = s->loans[i].due_ns < until ? s->loans[i].due_ns : until;
     for (int i = 0; i < SIM_FDS_MAX; i++) {
         struct socket *c = w->net.sockets[i];
         struct listener_socket *l = w->net.listeners[i];
@@ -667,6 +712,7 @@ struct reactor *world_reactor_new(struct world *w)
     struct sim_reactor *s = calloc(1, sizeof *s);
     assert(s != NULL);
     reactor_init(&s->reactor, &SIM_OPS, REACTOR_AUTO);
+    s->reactor.features = REACTOR_ZEROCOPY_SEND;
     s->reactor.now_ns = w->now_ns;
     s->reactor.wall_ms = world_wall_ms(w);
     s->world = w;

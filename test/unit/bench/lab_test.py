@@ -117,6 +117,8 @@ def a_plan_can_be_narrowed_and_holds_no_impossible_load():
     out = plan.too_large(matrix)
     assert len(matrix) + len(out) == 4 * 3 * 3 * (3 + 1) and plan.Load(262144, 1000, 0, "resp", 64) in out
     assert all(load.in_flight <= plan.IN_FLIGHT_MAX for load in matrix)
+    assert {l.size for l, names in matrix.items() if plan.ZEROCOPY in names} == {l.size for l, n in whole.items() if plan.ZEROCOPY in n} == {262144}
+    assert plan.subject_options(plan.ZEROCOPY) == ["--io", "uring", "--send-zerocopy-min", "65536"]
 
 
 def counters_are_read():
