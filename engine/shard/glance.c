@@ -54,3 +54,53 @@ void glance_gather(struct conn *c, struct slice in, struct frames *f)
     f->asked = asked;
     f->offset = (size_t)(at - in.data);
 }
+
+bool glance_may_gather(const struct conn *c)
+{
+    const struct resp *p = &c->parser;
+    return (c->client.flags & CLIENT_AUTHENTICATED) != 0 && c->only_shard == NO_SHARD && p->limits.frame_max >= RESP_HOT_MAX &&
+           p->position == 0 && p->scanned == 0 && p->args_total == 0;
+}
+
+void glance_gather_resp(struct conn *c, struct slice in, struct gathered *g)
+{
+    struct worker *w = c->worker;
+    const struct route route = w->route;
+    struct native_memo memo = g->memo;
+    struct slice *argv = w->args + g->args;
+    uint32_t count = g->count, own = w->id;
+    const uint8_t *at = in.data + g->offset, *end = in.data + in.len;
+    struct resp_hot hot;
+    for (; count < BATCH_REQUESTS && resp_hottest(slice_of(at, (size_t)(end - at)), &hot); count++) {
+        uint32_t shard = route_shard(&route, hot.key);
+        if (unlikely(shard != memo.shard))
+            native_remember(c, &memo, shard);
+        if (unlikely(memo.keyspace == NULL && memo.worker == own))
+            break;
+        at += hot.len;
+        struct item *item = &w->items[count];
+        argv[0] = hot.name;
+        argv[1] = hot.key;
+        argv[2] = hot.value;
+        *item = (struct item){
+            .request = { .argc = hot.argc, .argv = argv },
+            .command = w->native_commands[hot.argc == 2 ? FCNP_GET : FCNP_SET],
+            .keyspace = memo.keyspace,
+            .shard = shard,
+            .worker = memo.worker,
+            .end = (uint32_t)(at - in.data),
+            .hot = memo.worker == own ? HOT_GLANCE : HOT_NOT,
+        };
+        argv += hot.argc;
+        if (likely(memo.keyspace != NULL)) {
+            item->hash = keyspace_hash(memo.keyspace, hot.key);
+            keyspace_prefetch_here(memo.keyspace, item->hash);
+        }
+        if (count >= PREFETCH_LAG)
+            run_prefetch(w->items, count - PREFETCH_LAG);
+    }
+    g->memo = memo;
+    g->args = (uint32_t)(argv - w->args);
+    g->count = count;
+    g->offset = (size_t)(at - in.data);
+}

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The commonest frames at a glance: GET of a small string that is here, and SET of one to a value of the same length. The answer and what
-// is counted are the command's; whatever is not plainly that (missing, of another type, large, with a deadline, under a policy that notes
-// accesses; for SET also with maxmemory or anybody who listens for changes) is left untouched to the command layer. Costs the lookup
-// and one copy; a command's call, its statistics and the reply's way through RESP are saved.
+// The commonest requests at a glance: GET of a small string that is here, and SET of one to a value of the same length. The answer and
+// what is counted are the command's; whatever is not plainly that (missing, of another type, large, with a deadline, under a policy that
+// notes accesses; for SET also with maxmemory or anybody who listens for changes) is left untouched to the command layer. Costs the lookup
+// and one copy; the resumable parser, a command's call, its statistics and the reply's way through RESP are saved.
 #pragma once
 
 #include "engine/shard/conn.h"
 #include "engine/shard/native.h"
 #include "engine/store/find.h"
 #include "proto/fcnp_reply.h"
+#include "proto/resp_hot.h"
 
 #define GLANCE_MAX 512 // bytes of a value
 
@@ -25,6 +26,19 @@ struct frames {
 // Takes what begins at in[offset], as long as it is fcnp_hottest's, of a key of this worker, and its prefix agrees with itself.
 void glance_gather(struct conn *c, struct slice in, struct frames *f);
 
+// Requests of one batch in RESP, as they are gathered.
+struct gathered {
+    uint32_t count;
+    uint32_t args; // of worker.args in use
+    size_t offset; // behind the last one
+    struct native_memo memo;
+};
+
+// Takes what begins at in[offset], as long as it is resp_hottest's; of another worker's keys too (those will be forwarded).
+void glance_gather_resp(struct conn *c, struct slice in, struct gathered *g);
+// Requests of this connection may be taken so: it has authenticated, has a port of all shards, and the parser holds nothing of a cut one.
+bool glance_may_gather(const struct conn *c);
+
 // Nothing stands between a request of this connection and its reply.
 static inline bool glance_may(const struct conn *c)
 {
@@ -34,28 +48,41 @@ static inline bool glance_may(const struct conn *c)
            (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_CLOSE_AFTER_REPLY)) == 0;
 }
 
+#define GLANCE_HEAD 8 // bytes that either protocol writes before a value, at most; RESP puts two behind it
+
 // False: nothing has happened.
-static inline bool glance_get(const struct item *item, struct buf *out)
+static inline bool glance_get(const struct item *item, struct buf *out, bool native)
 {
     struct slice value;
-    if (unlikely(out->cap - out->len < FCNP_HEADER + GLANCE_MAX))
+    if (unlikely(out->cap - out->len < GLANCE_HEAD + GLANCE_MAX + 2))
         return false;
     if (!keyspace_glance(item->keyspace, item->request.argv[1], item->hash, GLANCE_MAX, &value))
         return false;
     uint8_t *to = out->data + out->len;
-    fcnp_reply_header(to, FCNP_VALUE, (uint32_t)value.len);
-    copy_short(to + FCNP_HEADER, value.data, value.len);
-    out->len += FCNP_HEADER + value.len;
+    size_t head = FCNP_HEADER;
+    if (native)
+        fcnp_reply_header(to, FCNP_VALUE, (uint32_t)value.len);
+    else
+        head = resp_hot_head(to, (uint32_t)value.len);
+    copy_short(to + head, value.data, value.len);
+    if (!native)
+        store_u16(to + head + value.len, '\r' | '\n' << 8);
+    out->len += head + value.len + (native ? 0 : 2);
     return true;
 }
 
-static inline bool glance_set(const struct item *item, struct buf *out)
+static inline bool glance_set(const struct item *item, struct buf *out, bool native)
 {
-    if (unlikely(out->cap - out->len < FCNP_HEADER) ||
+    static_assert(FCNP_HEADER == GLANCE_HEAD, "both replies have room");
+    if (unlikely(out->cap - out->len < GLANCE_HEAD) ||
         !keyspace_overwrite(item->keyspace, item->request.argv[1], item->hash, item->request.argv[2]))
         return false;
-    fcnp_reply_header(out->data + out->len, FCNP_OK, 0);
-    out->len += FCNP_HEADER;
+    uint8_t *to = out->data + out->len;
+    if (native)
+        fcnp_reply_header(to, FCNP_OK, 0);
+    else
+        memcpy(to, "+OK\r\n", 5);
+    out->len += native ? FCNP_HEADER : 5;
     return true;
 }
 
@@ -65,14 +92,14 @@ struct glanced {
 };
 
 // False: it wants its command.
-static inline bool glance_item(const struct item *item, struct buf *out, bool may_set, struct glanced *done)
+static inline bool glance_item(const struct item *item, struct buf *out, bool may_set, bool native, struct glanced *done)
 {
     if (item->request.argc == 2) {
-        if (unlikely(!glance_get(item, out)))
+        if (unlikely(!glance_get(item, out, native)))
             return false;
         done->gets++;
     } else {
-        if (unlikely(!may_set) || !glance_set(item, out))
+        if (unlikely(!may_set) || !glance_set(item, out, native))
             return false;
         done->sets++;
     }

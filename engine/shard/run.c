@@ -404,7 +404,7 @@ static cold void much_written(struct conn *c, const struct item *item, uint64_t 
 }
 
 // Answers items from `i` on at a glance, as far as that goes. Returns where it ends; that one wants its command.
-static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i, uint32_t end)
+static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i, uint32_t end, bool native)
 {
     struct item *items = b->items;
     uint32_t first = i, ahead = b->ahead, count = b->count;
@@ -415,7 +415,7 @@ static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i,
     for (; i < end && items[i].hot >= HOT_GLANCE; i++) {
         if (i + ahead < count)
             run_prefetch(items, i + ahead);
-        if (unlikely(!glance_item(&items[i], &c->out, may_set, &done)))
+        if (unlikely(!glance_item(&items[i], &c->out, may_set, native, &done)))
             break;
     }
     if (i > first)
@@ -431,8 +431,8 @@ static inline uint32_t run_range(struct conn *c, struct batch *b, uint32_t i, ui
     uint64_t unsent = conn_unsent(c);
     uint64_t much = looked_at_from(c, unsent);
     for (; i < end; i++) {
-        if (native && items[i].hot >= HOT_GLANCE) {
-            i = glance_range(c, b, i, end);
+        if (items[i].hot >= HOT_GLANCE) {
+            i = glance_range(c, b, i, end, native);
             unsent = conn_unsent(c);
             if (i == end)
                 break;

@@ -337,8 +337,19 @@ static size_t run_whole(struct conn *c, struct slice in, bool *more)
     uint32_t count = 0, args = 0;
     size_t offset = 0;
     int result = RESP_READY;
-    bool cut = false;
+    bool cut = false, glances = glance_may_gather(c);
+    struct native_memo memo = { .shard = NO_SHARD };
     while (count < BATCH_REQUESTS && offset < in.len) {
+        if (likely(glances)) {
+            struct gathered g = { count, args, offset, memo };
+            glance_gather_resp(c, in, &g);
+            count = g.count;
+            args = g.args;
+            offset = g.offset;
+            memo = g.memo;
+            if (count == BATCH_REQUESTS || offset == in.len)
+                break;
+        }
         struct item *item = &w->items[count];
         size_t used;
         result =

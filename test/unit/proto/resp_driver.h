@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "proto/resp.h"
+#include "proto/resp_hot.h"
 
 #define DRIVER_BIGS 64
 
@@ -143,4 +144,29 @@ static inline bool driver_feed(struct driver *d, struct slice bytes)
     buf_append(&d->transcript, d->parser.error, strlen(d->parser.error));
     buf_append(&d->transcript, "\n", 1);
     return false;
+}
+
+// Does resp_hottest take it? What it says then must be what the parser says.
+static inline bool driver_hot(struct slice bytes)
+{
+    uint8_t *copy = malloc(bytes.len > 0 ? bytes.len : 1); // of exactly its size, as the frames above
+    assert(copy != NULL);
+    if (bytes.len > 0)
+        memcpy(copy, bytes.data, bytes.len);
+    struct resp_hot hot;
+    bool is = resp_hottest(slice_of(copy, bytes.len), &hot);
+    if (is) {
+        struct resp parser;
+        struct request rq;
+        struct slice argv[3];
+        size_t used = 0;
+        resp_init(&parser, driver_limits());
+        int rc = resp_parse(&parser, slice_of(copy, bytes.len), argv, 3, &rq, &used);
+        assert(rc == RESP_READY && used == hot.len && used <= RESP_HOT_MAX && rq.argc == hot.argc);
+        assert(slice_equal(rq.argv[0], hot.name) && slice_equal(rq.argv[1], hot.key));
+        assert(slice_equal(rq.argc == 3 ? rq.argv[2] : slice_of(copy, 0), hot.value));
+        resp_deinit(&parser);
+    }
+    free(copy);
+    return is;
 }
