@@ -112,7 +112,7 @@ static inline __m128i hash_block(const uint8_t *p)
 static inline __m128i hash_short_block(const uint8_t *p, size_t len)
 {
     if (likely(len >= 8))
-        return _mm_castpd_si128(_mm_loadh_pd(_mm_load_sd((const double *)(const void *)p), (const double *)(const void *)(p + len - 8)));
+        return _mm_unpacklo_epi64(_mm_loadu_si64(p), _mm_loadu_si64(p + len - 8));
     if (len >= 4)
         return _mm_cvtsi64_si128((int64_t)(load_u32(p) | (uint64_t)load_u32(p + len - 4) << 32));
     if (len == 0)
