@@ -40,6 +40,7 @@ struct answer {
     uint64_t cookie;
     struct buf out;
     struct blob *value; // as forward_reply's
+    bool grant;         // of a transaction, no reply
 };
 
 static enum gate_level level_of_option(int appendfsync)
@@ -452,21 +453,25 @@ static void unknown_outcome(struct buf *out, struct blob **value)
     reply_error(&reply, GATE_UNKNOWN);
 }
 
-bool gate_keep(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out, struct blob **value)
+static void make_unknown(struct buf *out, struct blob **value, bool grant)
+{
+    if (grant)
+        txn_answer_unknown(out);
+    else
+        unknown_outcome(out, value);
+}
+
+static bool keep(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out, struct blob **value, bool grant)
 {
     struct gate *g = &w->gate;
     if (met(g, g->serve))
         return false;
-    if (is_poisoned(w)) {
-        unknown_outcome(out, value);
-        return false;
-    }
-    struct answer *a = malloc(sizeof *a);
+    struct answer *a = is_poisoned(w) ? NULL : malloc(sizeof *a);
     if (a == NULL) {
-        unknown_outcome(out, value); // it is true
+        make_unknown(out, value, grant); // it is true
         return false;
     }
-    *a = (struct answer){ .need = g->serve, .to = to, .cookie = cookie, .value = *value };
+    *a = (struct answer){ .need = g->serve, .to = to, .cookie = cookie, .value = *value, .grant = grant };
     if (out->borrowed) {
         buf_init(&a->out, BUF_NO_LIMIT);
         buf_append_slice(&a->out, buf_view(out));
@@ -476,6 +481,27 @@ bool gate_keep(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out, 
     list_append(&g->answers, &a->link);
     g->held++;
     return true;
+}
+
+bool gate_keep(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out, struct blob **value)
+{
+    return keep(w, to, cookie, out, value, false);
+}
+
+bool gate_keep_grant(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out)
+{
+    struct blob *none = NULL;
+    return keep(w, to, cookie, out, &none, true);
+}
+
+static void send_answer(struct worker *w, struct answer *a)
+{
+    if (a->to != w->id) {
+        forward_reply(w, a->to, a->cookie, &a->out, a->value);
+        return;
+    }
+    conn_deliver(w, (struct pending *)(uintptr_t)a->cookie, NULL, NULL, a->out.data, a->out.len);
+    buf_deinit(&a->out);
 }
 
 static void send_answers(struct worker *w, bool poisoned)
@@ -494,11 +520,8 @@ static void send_answers(struct worker *w, bool poisoned)
             continue;
         }
         if (!safe)
-            unknown_outcome(&a->out, &a->value);
-        if (a->to == w->id)
-            conn_deliver(w, (struct pending *)(uintptr_t)a->cookie, NULL, NULL, NULL, 0);
-        else
-            forward_reply(w, a->to, a->cookie, &a->out, a->value);
+            make_unknown(&a->out, &a->value, a->grant);
+        send_answer(w, a);
         w->stats.requests_served++;
         free(a);
     }

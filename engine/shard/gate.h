@@ -138,6 +138,8 @@ void gate_take_serve(struct conn *c);
 uint8_t gate_asked(const struct conn *c);
 // And behind it. True: `out` and `*value` (NULL or all of the answer) have been kept, the answer goes later. False: `*value` may be gone.
 bool gate_keep(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out, struct blob **value);
+// The same of a transaction's answer which says that a watched key was changed.
+bool gate_keep_grant(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out);
 // conn_flush of a connection that is gated: `out` becomes a chunk, chunks that may go become `out`.
 enum gate_passage {
     GATE_WAITS,  // nothing is to be sent

@@ -239,6 +239,9 @@ static void head(struct multi *m, struct buf *out, enum txn_outcome outcome)
     case TXN_CHANGED:
         reply_null_array(&reply);
         break;
+    case TXN_UNKNOWN:
+        reply_error(&reply, GATE_UNKNOWN);
+        break;
     case TXN_NO_ROOM:
         reply_error_format(&reply, "EXECABORT Transaction discarded because of: %s", REPLY_OUT_OF_MEMORY);
         break;
@@ -305,6 +308,7 @@ static bool announce(struct multi *m)
     txn_init(&m->txn, granted);
     m->txn.needs_room = (m->flags & CMD_DENYOOM) != 0;
     m->txn.watcher = m->watched_count > 0 ? c->client.id : 0;
+    m->txn.level = gate_asked(c);
     for (uint32_t i = 0; good && i < m->count; i++)
         good = add_command(w, &m->txn, &m->queue[i]);
     for (uint32_t i = 0; good && i < m->watched_count; i++)
@@ -330,6 +334,8 @@ static void run_now(struct multi *m)
     struct buf out;
     buf_init(&out, BUF_NO_LIMIT);
     head(m, &out, outcome);
+    if (outcome == TXN_CHANGED && w->gated)
+        gate_read_all(w, c); // it shows that there was a change
     if (!m->silent)
         conn_say(c, buf_view(&out));
     buf_deinit(&out);

@@ -2,6 +2,7 @@
 #include "engine/shard/txn.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -36,6 +37,7 @@ struct txn_share {
     uint32_t marks;
     uint32_t from;
     bool needs_room;
+    uint8_t level;
     struct intent intents[];
 };
 
@@ -48,6 +50,7 @@ struct queue_message {
     uint32_t count;
     uint8_t root; // enum intent_mode
     uint8_t needs_room;
+    uint8_t level; // enum gate_level
 };
 
 struct queue_answer {
@@ -235,6 +238,7 @@ void txn_serve_queue(struct worker *w, uint32_t from, const struct mesh_request 
     s->name = m->name;
     s->marks = m->marks;
     s->needs_room = m->needs_room != 0;
+    s->level = m->level;
     s->from = from;
     if (s->number == 0)
         enqueue(w, s);
@@ -256,6 +260,36 @@ void txn_serve_release(struct worker *w, const struct mesh_request *head)
     share_release(w, (struct txn_share *)(uintptr_t)head->cookie, (head->flags & MESH_WORKED) != 0);
 }
 
+// That a key was changed is seen by the client, so the change must be as safe as what it asks to see.
+static bool answer_waits(struct worker *w, const struct txn_share *s, enum txn_outcome *outcome)
+{
+    struct queue_answer a = { .ticket = (uintptr_t)s, .outcome = TXN_CHANGED };
+    struct buf out;
+    if (!w->gated)
+        return false;
+    buf_init(&out, BUF_NO_LIMIT);
+    buf_append(&out, &a, sizeof a);
+    gate_serve(&w->gate, s->level);
+    gate_read_all(w, NULL);
+    if (!out.failed && gate_keep_grant(w, s->from, s->cookie, &out))
+        return true;
+    if (out.failed)
+        *outcome = TXN_UNKNOWN;
+    else
+        *outcome = (enum txn_outcome)load_u64(out.data + offsetof(struct queue_answer, outcome));
+    buf_deinit(&out);
+    return false;
+}
+
+void txn_answer_unknown(struct buf *out)
+{
+    struct queue_answer a;
+    assert(out->len == sizeof a);
+    memcpy(&a, out->data, sizeof a);
+    a.outcome = TXN_UNKNOWN;
+    memcpy(out->data, &a, sizeof a);
+}
+
 static void share_ready(struct worker *w, struct txn_share *s)
 {
     enum txn_outcome outcome = TXN_GOOD;
@@ -264,6 +298,8 @@ static void share_ready(struct worker *w, struct txn_share *s)
     else if (s->needs_room && w->options.maxmemory > 0 && !worker_make_room(w))
         outcome = TXN_NO_ROOM;
     effects_settle_share(w, &s->ticket);
+    if (outcome == TXN_CHANGED && answer_waits(w, s, &outcome))
+        return;
     answer(w, s->from, s->cookie, s, outcome);
 }
 
@@ -306,6 +342,7 @@ static bool prepare(struct worker *w, struct txn *t)
         p->own->cookie = (uintptr_t)p->pending;
         p->own->watcher = t->watcher;
         p->own->needs_room = t->needs_room;
+        p->own->level = t->level;
         p->own->name = t->name;
         p->own->marks = p->exclusive ? t->marks : 0;
         p->own->from = w->id;
@@ -347,6 +384,7 @@ static void send_queue(struct worker *w, struct txn *t, struct txn_part *p, uint
         .count = p->count,
         .root = (uint8_t)root_mode(t, p),
         .needs_room = t->needs_room,
+        .level = t->level,
     };
     if (bytes > 0)
         memcpy(m + 1, p->prints, bytes);

@@ -20,6 +20,7 @@
 #include "base/list.h"
 #include "engine/shard/intents.h"
 
+struct buf;
 struct conn;
 struct mesh_request;
 struct slice;
@@ -56,6 +57,7 @@ enum txn_outcome {
     TXN_CHANGED,   // a watched key was changed: nothing may be done
     TXN_NO_ROOM,   // a participant is over its share of maxmemory
     TXN_NO_MEMORY, // a participant could not even queue it
+    TXN_UNKNOWN,   // a watched key was changed, by what the log may have lost
 };
 
 struct txn;
@@ -82,6 +84,7 @@ struct txn {
     bool whole;       // all keys of each worker
     bool needs_room;  // its commands are refused over maxmemory
     uint64_t watcher; // the client whose watches are asked and forgotten; 0 = none
+    uint8_t level;    // enum gate_level that it asks for
     // In the log: its name and how many parts it has there (0: it changes nothing), and when released where its own part is.
     uint64_t name;
     uint32_t marks;
@@ -134,6 +137,8 @@ bool txn_idle(const struct worker *w);
 // ---- for other workers
 
 void txn_serve_queue(struct worker *w, uint32_t from, const struct mesh_request *head);
+// TXN_CHANGED becomes TXN_UNKNOWN in an answer that waited for the change (gate.h).
+void txn_answer_unknown(struct buf *out);
 void txn_serve_release(struct worker *w, const struct mesh_request *head);
 
 // enum ticket_kind, of tickets in a worker's intents

@@ -512,3 +512,15 @@ def replies_that_wait_keep_their_order_and_their_bytes(config):
                         c.send(b"".join(encode("SET", "r", i) + encode("GET", "r") for i in range(500)))
                         for i in range(500):
                             check_equal([c.read(), c.read()], ["OK", b"%d" % i], "a long pipeline")
+
+
+@test(BACKENDS, own=True, skerry_only=True)
+def the_null_of_exec_waits_for_the_change_that_it_shows(config):
+    for cell in several(config):
+        with Folder() as folder, durable(cell, folder, "everysec") as s, s.client() as c, s.client() as other:
+            check_equal(c.call("CLIENT", "DURABILITY", "always"), "OK")
+            for n in range(40):  # keys of all shards
+                check_equal(c.call("WATCH", f"k{n}"), "OK")
+                check_equal(other.call("SET", f"k{n}", n), "OK", "at once: everysec")
+                check_equal(c.pipeline([("MULTI",), ("PING",), ("EXEC",)]), ["OK", "QUEUED", None])
+                check_equal(info(other)["aof_buffer_length"], "0", "what is not durable when the null comes")
