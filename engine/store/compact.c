@@ -7,7 +7,14 @@
 
 #include "engine/store/inside.h"
 
-#define COMPACT_COST 4u
+// Entries touched that take as long as moving one: to find it, and its bytes.
+#define COMPACT_COST  4u
+#define COMPACT_BYTES 4096u // one more for so many
+
+static uint32_t move_cost(const struct store *s, uint32_t ref)
+{
+    return ref == 0 ? COMPACT_COST : COMPACT_COST + slab_slot_size(&s->world.slabs, ref) / COMPACT_BYTES;
+}
 
 static bool move_entry(struct store *s, uint32_t ref)
 {
@@ -45,7 +52,8 @@ bool compact_some(struct store *s, uint32_t *budget)
         if (!slab_drain_begin(slabs))
             return false;
         uint32_t ref = slab_drain_next(slabs);
-        *budget -= *budget < COMPACT_COST ? *budget : COMPACT_COST;
+        uint32_t cost = move_cost(s, ref);
+        *budget -= *budget < cost ? *budget : cost;
         if (ref != 0 && !move_entry(s, ref))
             return false;
     }

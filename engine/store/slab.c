@@ -8,12 +8,19 @@
 
 #include "base/bytes.h"
 
-// At least 32 slots a slab where an extent has room for them: what is left over at the end stays below 3 %.
+#define SLAB_SLOTS_MIN  7u
+#define SLAB_LEFT_SHARE 32u // what is left over at a slab's end: less than so much of it
+
+// The smallest slab that wastes little: of each class one or two are partly empty, which is much where slots are large.
 static uint8_t order_of(uint32_t size)
 {
-    if (size <= 2048)
-        return 0;
-    return size <= 8192 ? 2 : size <= 32768 ? 4 : 5;
+    uint8_t order = 0;
+    for (; order < ARENA_ORDER_MAX; order++) {
+        size_t bytes = ARENA_GRANULE << order;
+        if (bytes / size >= SLAB_SLOTS_MIN && bytes % size < bytes / SLAB_LEFT_SHARE)
+            break;
+    }
+    return order;
 }
 
 int slabs_init(struct slabs *s, struct memory *m)
@@ -218,6 +225,13 @@ static uint32_t free_slots(const struct slab_class *c)
     return c->slabs * c->capacity - c->used;
 }
 
+// One slab can be emptied, and its class has some room left. Where slabs are small, two are not much.
+static bool worth_draining(const struct slab_class *c, uint32_t share)
+{
+    uint32_t least = c->order == 0 ? 2u * c->capacity : c->capacity + (c->capacity + 3u) / 4;
+    return free_slots(c) >= least && free_slots(c) >= c->used / share;
+}
+
 // The class with the most bytes free, among those where it is worth it.
 static struct slab_class *drain_class(struct slabs *s)
 {
@@ -227,7 +241,7 @@ static struct slab_class *drain_class(struct slabs *s)
     for (uint32_t i = 0; i < SLAB_SIZES; i++) {
         struct slab_class *c = &s->classes[SLAB_ENTRY][i];
         uint64_t bytes = (uint64_t)free_slots(c) * c->size;
-        if (free_slots(c) < 2u * c->capacity || free_slots(c) < c->used / share || bytes <= best_bytes)
+        if (bytes <= best_bytes || !worth_draining(c, share))
             continue;
         best = c;
         best_bytes = bytes;

@@ -458,6 +458,46 @@ static void compaction_gives_memory_back_and_harms_no_entry(void)
     world_stop(&w);
 }
 
+static double held_over_used(const struct world *w)
+{
+    struct store_memory m = store_memory(w->store);
+    return (double)m.reserved / (double)(m.entries + m.index + m.blobs);
+}
+
+static size_t large_len(uint64_t id)
+{
+    return 8000 + id * 7919 % 92000;
+}
+
+// In slots of up to 64 KiB and on runs of pages: half of them go at random, and as many others come.
+static void large_values_leave_few_holes(void)
+{
+    struct world w;
+    world_start(&w);
+    const uint64_t count = 3000;
+    for (uint64_t id = 0; id < count; id++)
+        check(put(&w, id, large_len(id), ENTRY_NO_DEADLINE) != NULL);
+    struct prng prng;
+    prng_init(&prng, 6);
+    uint64_t gone = 0, before = store_memory(w.store).reserved;
+    for (uint64_t id = 0; id < count; id++) {
+        if (prng_below(&prng, 2) == 0)
+            gone += drop(&w, id);
+    }
+    while (store_maintain(w.store, MODEL_START, 80))
+        continue;
+    check(store_memory(w.store).reserved < before * 2 / 3);
+    check(held_over_used(&w) < 1.25);
+    for (uint64_t id = count; id < count + gone; id++) {
+        check(put(&w, id, large_len(id), ENTRY_NO_DEADLINE) != NULL);
+        (void)store_maintain(w.store, MODEL_START, 80);
+    }
+    while (store_maintain(w.store, MODEL_START, 80))
+        continue;
+    check(held_over_used(&w) < 1.08);
+    world_stop(&w);
+}
+
 TESTS(TEST(compaction_gives_memory_back_and_harms_no_entry), TEST(random_operations_agree_with_a_plain_map),
       TEST(random_operations_in_a_full_cache_agree_with_a_plain_map), TEST(out_of_memory_changes_nothing),
       TEST(any_one_failure_changes_nothing_else), TEST(a_store_without_memory_is_no_store),
@@ -465,4 +505,4 @@ TESTS(TEST(compaction_gives_memory_back_and_harms_no_entry), TEST(random_operati
       TEST(cleared_memory_comes_back_in_pieces), TEST(reclaiming_gives_all_that_was_cleared_back_at_once),
       TEST(an_emptied_store_gives_its_pages_back), TEST(an_append_a_byte_at_a_time_moves_seldom), TEST(a_pinned_value_outlives_its_entry),
       TEST(random_draws_reach_every_key), TEST(few_entries_need_a_third_step_of_prefetching), TEST(no_call_does_more_than_a_segments_work),
-      TEST(empty_keyspaces_cost_little))
+      TEST(empty_keyspaces_cost_little), TEST(large_values_leave_few_holes))
