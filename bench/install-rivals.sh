@@ -65,7 +65,7 @@ for package in valkey-server redis-server memcached; do
     dpkg -s "$package" >/dev/null 2>&1 || new="$new $package"
 done
 # Not the default release's suite: ask for backports only where that is the only origin.
-DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valkey-server redis-server memcached libcuckoo-dev libtbb-dev g++
+DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valkey-server redis-server memcached libcuckoo-dev libtbb-dev libglib2.0-dev g++
 # Only what this script brought is kept from starting at the next boot.
 if command -v systemctl >/dev/null 2>&1; then
     for package in $new; do

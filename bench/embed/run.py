@@ -3,13 +3,16 @@
 """Measures libskerry beside other stores that live inside a program, and writes a table to bench/results/.
 
 Usage: run.py [--build DIR] [--name NAME] [--rounds N] [--seconds S] [--quick] [--threads 1,2] [--values 64,512,4096,65536]
-              [--sets inside,outside] [--inside-mib N] [--outside-mib N] [--peers a,b]
+              [--sets inside,outside] [--inside-mib N] [--outside-mib N] [--peers a,b] [--parts FILE]
+
+With --parts the table may be measured in pieces: what is measured is added to FILE, and all that is there goes into the table.
 
 Peers are interleaved: a round runs each of them once on each data set, and what is quoted are medians over the rounds of times and
 of each round's ratios. Peers that cannot be built here are named and left out (libcuckoo-dev and libtbb-dev by apt, a Rust
-toolchain with its registry for DashMap and Moka)."""
+toolchain with its registry for DashMap and Moka, libglib2.0-dev for GHashTable behind one lock)."""
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -55,6 +58,11 @@ def build_peers(build, wanted):
             path = compiled(name, ["c++", "-std=c++17", *flags, f"bench/embed/{name}.cc", *libraries])
             if path is not None:
                 peers[name] = [path]
+    if wanted is None or "glib" in wanted:
+        flags_of = run(["pkg-config", "--cflags", "--libs", "glib-2.0"]).stdout.split()
+        path = compiled("glib", ["cc", "-std=gnu17", *flags, "bench/embed/glib.c", *flags_of])
+        if path is not None:
+            peers["glib"] = [path]
     if wanted is None or {"dashmap", "moka"} & set(wanted):
         rust = os.path.join(work, "rust")
         done = None
@@ -84,10 +92,40 @@ def measure(command, items, value, threads, seconds):
     return result
 
 
+def parts_load(path):
+    """Rounds: lists of shape and peer -> workload -> figures. A shape's n-th measurement belongs to round n."""
+    if path is None or not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        rounds = []
+        for line in file:
+            number, kind, value, threads, peer, result = json.loads(line)
+            while len(rounds) <= number:
+                rounds.append({})
+            rounds[number][(kind, value, threads, peer)] = {name: tuple(pair) for name, pair in result.items()}
+        return rounds
+
+
+def parts_add(path, number, key, result):
+    if path is not None:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps([number, *key, result]) + "\n")
+
+
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
     return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}"
+
+
+def rounds_of(rounds):
+    """How many, of the shape with the fewest and the one with the most."""
+    count = {}
+    for done in rounds:
+        for key in done:
+            count[key] = count.get(key, 0) + 1
+    least, most = min(count.values()), max(count.values())
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def cell(values):
@@ -114,7 +152,7 @@ def table(out, peers, rounds, key, title):
         out.append(f"| {peer} | " + " | ".join(cells) + " |")
 
 
-def bars(out, peers, rounds, arguments):
+def bars(out, rounds):
     """The goals of the project that can be judged from these rounds."""
     def of(kind):
         return lambda peer: (kind, 64, 1, peer)
@@ -127,7 +165,7 @@ def bars(out, peers, rounds, arguments):
 
     for hash_kind in ("keyed", "public"):
         us = f"skerry local {hash_kind}"
-        for kind in arguments.sets:
+        for kind in ("inside", "outside"):
             got = ratio(rounds, us, "dashmap", "get", of(kind))
             goal(f"{us}, copying get, {kind}: at least 4 x DashMap", got, 4)
         rates = [r[of("inside")(us)]["get"][1] for r in rounds if of("inside")(us) in r]
@@ -150,7 +188,8 @@ def main():
     parser.add_argument("--sets", default="inside,outside")
     parser.add_argument("--inside-mib", type=int, default=8)
     parser.add_argument("--outside-mib", type=int, default=512)
-    parser.add_argument("--peers", help="of skerry, libcuckoo, tbb, dashmap, moka (all that can be built)")
+    parser.add_argument("--peers", help="of skerry, libcuckoo, tbb, glib, dashmap, moka (all that can be built)")
+    parser.add_argument("--parts", metavar="FILE", help="add to FILE, and show all that is in it")
     a = parser.parse_args()
     if a.quick:
         a.rounds, a.threads, a.values, a.seconds, a.outside_mib = 3, "1", "64,4096", 0.1, 128
@@ -160,24 +199,28 @@ def main():
     for name, why in missing.items():
         print(f"left out: {name}: {why}", flush=True)
     shapes = [(kind, int(v), int(t)) for kind in a.sets for v in a.values.split(",") for t in a.threads.split(",")]
-    rounds = []
+    rounds = parts_load(a.parts)
     for number in range(a.rounds):
-        rounds.append({})
         for kind, value, threads in shapes:
             mib = a.inside_mib if kind == "inside" else a.outside_mib
             items = max(64, mib * 1024 * 1024 // (value + OVERHEAD))
             for peer, command in peers.items():
-                rounds[-1][(kind, value, threads, peer)] = measure(command, items, value, threads, a.seconds)
+                key = (kind, value, threads, peer)
+                at = sum(key in done for done in rounds)
+                if at == len(rounds):
+                    rounds.append({})
+                rounds[at][key] = measure(command, items, value, threads, a.seconds)
+                parts_add(a.parts, at, key, rounds[at][key])
             print(f"round {number + 1} of {a.rounds}: {kind}, {value} bytes, {threads} threads", flush=True)
     out = [f"# In-process stores, {time.strftime('%Y-%m-%d')}", "",
-           f"{machine()}. `bench/embed/run.py {' '.join(sys.argv[1:])}`: {a.rounds} rounds, medians.", "",
+           f"{machine()}. `bench/embed/run.py {' '.join(sys.argv[1:])}`: {rounds_of(rounds)} rounds, medians.", "",
            f"*inside*: {a.inside_mib} MiB of items, *outside*: {a.outside_mib} MiB. Keys of 16 bytes, drawn uniformly. *get* copies the "
            "value, *view* reads its first and last byte in place; a batch's figures are of one of its keys. *local* is owned by its thread "
            "(no lock), *shared* by all; *keyed* is AES under a secret (SipHash-1-3 without AES), *public* XXH3. See docs/BENCHMARKS.md."]
     for name, why in missing.items():
         out.append(f"\nLeft out: {name}: {why}")
-    bars(out, peers, rounds, a)
-    for kind, value, threads in shapes:
+    bars(out, rounds)
+    for kind, value, threads in sorted({key[:3] for done in rounds for key in done}, key=lambda s: (s[1], s[0], s[2])):
         table(out, list(peers), rounds, lambda peer, k=kind, v=value, t=threads: (k, v, t, peer),
               f"{kind}, values of {value} bytes, {threads} thread{'s' if threads > 1 else ''}")
     path = os.path.join(ROOT, "bench/results", f"{time.strftime('%Y-%m-%d')}-{a.name}.md")
