@@ -29,7 +29,8 @@ struct conn;
 struct store_change;
 struct worker;
 
-#define SAVE_SLICE_NS 200000u
+#define SAVE_SLICE_NS  200000u
+#define SAVE_CANCELLED "cancelled by BGSAVE CANCEL"
 
 // ---- what all workers share
 
@@ -39,6 +40,7 @@ struct saving {
     _Atomic uint32_t phase;
     _Atomic uint64_t set;           // the last one begun
     _Atomic bool again;             // begin as soon as it can be
+    _Atomic bool cancel;            // what begins is not wanted any more
     _Atomic uint64_t changes_cut;   // told by all workers' stores when the last set was cut
     _Atomic uint64_t changes_saved; // and when the last one that counts was
     _Atomic int64_t tried_ms;       // when the last one was begun

@@ -102,8 +102,32 @@ void cmd_save(struct call *c)
         (void)wait_for_end(c, false);
 }
 
+// As Valkey 8.1. The base of a log that is being switched on is not one of BGSAVE.
+static void cancel(struct call *c)
+{
+    struct server *s = c->worker->server;
+    struct saving *g = &s->saving;
+    bool ours = s->logging.keeper != NULL && logging_switch_phase(&s->logging.turning) == SWITCH_NONE;
+    uint32_t phase = ours && !save_settle(c->worker) ? atomic_load_explicit(&g->phase, memory_order_acquire) : SAVE_IDLE;
+    bool scheduled = ours && atomic_exchange_explicit(&g->again, false, memory_order_relaxed);
+    if (phase == SAVE_RUNS)
+        keeper_snapshot_cancel(s->logging.keeper, atomic_load_explicit(&g->set, memory_order_relaxed), SAVE_CANCELLED);
+    else if (phase == SAVE_BEGINS)
+        atomic_store_explicit(&g->cancel, true, memory_order_relaxed);
+    if (phase != SAVE_IDLE)
+        reply_simple(c->reply, "Background saving cancelled");
+    else if (scheduled)
+        reply_simple(c->reply, "Scheduled background saving cancelled");
+    else
+        reply_error(c->reply, "ERR Background saving is currently not in progress or scheduled");
+}
+
 void cmd_bgsave(struct call *c)
 {
+    if (c->argc == 2 && slice_is(c->argv[1], "cancel")) {
+        cancel(c);
+        return;
+    }
     bool schedule = c->argc == 2 && slice_is(c->argv[1], "schedule");
     if (c->argc > 2 || (c->argc == 2 && !schedule)) {
         reply_error(c->reply, REPLY_SYNTAX);

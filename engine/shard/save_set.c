@@ -90,6 +90,8 @@ static bool begin_set(struct worker *w, bool good, bool base)
     atomic_store_explicit(&s->changes_cut, changes_told(w->server), memory_order_relaxed);
     atomic_store_explicit(&s->phase, SAVE_RUNS, memory_order_release);
     cut_all(w, set, base);
+    if (atomic_exchange_explicit(&s->cancel, false, memory_order_relaxed))
+        keeper_snapshot_cancel(keeper_of(w), set, SAVE_CANCELLED);
     return true;
 }
 
@@ -145,6 +147,7 @@ static bool begin(struct worker *w, bool base)
     bool stops = atomic_load_explicit(&s->stopping, memory_order_relaxed) != SAVE_STOP_NOT;
     // A lone worker is between two commands at the end of each turn: nobody needs to wait for anybody.
     w->save.base = base;
+    atomic_store_explicit(&s->cancel, false, memory_order_relaxed);
     w->save.due = w->server->worker_count == 1 && (base || !(stops && !w->server->logging.on));
     if (!w->save.due && !begin_shared(w, stops, base)) {
         atomic_store_explicit(&s->phase, SAVE_IDLE, memory_order_release);

@@ -361,3 +361,26 @@ def a_snapshot_that_cannot_be_written_is_said(config):
                 os.rmdir(os.path.join(d.path, name))
         check_equal(c.must("SAVE"), "OK")
         check_equal(info(c, "rdb_last_bgsave_status"), "ok")
+
+
+@test(BACKENDS, own=True, skerry_only=True)
+def bgsave_cancel_ends_it_and_the_snapshot_before_it_counts(config):
+    for workers in (1, 2):
+        with Directory() as d:
+            with d.server(config.but(workers=workers, shards=4), "--save", "3600 100000000") as s, s.client(timeout=30) as c:
+                e = c.call("BGSAVE", "CANCEL")
+                check(isinstance(e, Error) and "not in progress or scheduled" in str(e), f"{e!r}")
+                c.must("SET", "before", 1)
+                c.must("SAVE")
+                for first in range(0, 60000, 1000):
+                    c.pipeline([("SET", f"key:{i}", "x" * 1000) for i in range(first, first + 1000)])
+                check_equal(c.pipeline([("BGSAVE",), ("BGSAVE", "CANCEL")]), ["Background saving started", "Background saving cancelled"])
+                wait_until(lambda: info(c, "rdb_bgsave_in_progress") == "0", 20, "the end of a snapshot")
+                check_equal(info(c, "rdb_last_bgsave_status"), "err")
+                check_equal(info(c, "rdb_saves"), "1")
+                kill(s)
+            with d.server(config.but(workers=workers, shards=4)) as s, s.client() as c:
+                wait_until(lambda: not isinstance(c.call("DBSIZE"), Error), 20, "loading")
+                check_equal(c.must("KEYS", "*"), [b"before"])
+                check_equal(c.must("BGSAVE"), "Background saving started")
+                wait_saved(c)
