@@ -320,9 +320,9 @@ static size_t run_whole_frames(struct conn *c, struct slice in, bool *more)
     if (*more || c->state != CONN_OPEN)
         return offset;
     uint64_t value_len = 0;
-    if (result == FCNP_PARTIAL)
+    if (result == FCNP_PARTIAL && parser->limits.frame_max >= BLOB_MIN)
         result = fcnp_head(parser, slice_of(in.data + offset, in.len - offset), &c->big_head, &value_len);
-    if (result == FCNP_READY && (value_len < BLOB_MIN || parser->limits.frame_max < BLOB_MIN))
+    if (result == FCNP_READY && value_len < BLOB_MIN)
         c->big_head = 0;
     if (result < 0)
         frame_failed(c, result);

@@ -249,6 +249,7 @@ static void begin(struct session *s, uint8_t setup, uint32_t shards, uint64_t st
     struct options *o = &s->server.options;
     options_init(o);
     o->proto_max_bulk_len = BULK_MAX;
+    o->databases = 4; // what the words can choose, and those that they cannot
     o->index_hash = (setup & 4) != 0;
     if (setup & 16) {
         free(o->requirepass);
@@ -406,12 +407,19 @@ static void check_replies(const struct session *s)
     assert(rest.len == 0);
 }
 
-// What is answered with counters, or depends on how much came at once, is not to be compared.
-static bool comparable(struct slice stream)
+// What is answered with counters, or depends on how much came at once, is not to be compared. Looks at every byte, so it is worth a table
+// of what may begin something, and the fuzzer learns nothing from its comparisons.
+static __attribute__((no_sanitize("coverage"))) bool comparable(struct slice stream)
 {
     static const char *const WITHOUT[] = { "info", "list", "memory", "log", "latency", "debug", "monitor", "config", "trac", "shutdown" };
+    static bool begins[256];
+    begins[FCNP_MAGIC] = true;
+    for (size_t i = 0; i < sizeof WITHOUT / sizeof WITHOUT[0]; i++)
+        begins[(uint8_t)WITHOUT[i][0]] = begins[(uint8_t)WITHOUT[i][0] ^ 0x20] = true;
     for (size_t at = 0; at + 4 <= stream.len; at++) {
         const uint8_t *p = stream.data + at;
+        if (!begins[p[0]])
+            continue;
         if (p[0] == FCNP_MAGIC && (p[2] == FCNP_INFO || p[2] == FCNP_CLIENT_LIST || p[2] == FCNP_CONFIG_GET))
             return false;
         for (size_t i = 0; i < sizeof WITHOUT / sizeof WITHOUT[0]; i++) {
