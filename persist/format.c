@@ -293,10 +293,21 @@ void record_encode(const struct record *r, uint64_t first, uint8_t *to)
     }
     store_u32(body, (uint32_t)r->key.len);
     body += 4;
-    if (r->key.len > 0)
-        memcpy(body, r->key.data, r->key.len);
-    if (r->value.len > 0)
-        memcpy(body + r->key.len, r->value.data, r->value.len);
+    copy_short(body, r->key.data, r->key.len);
+    copy_short(body + r->key.len, r->value.data, r->value.len);
+}
+
+bool record_rewrite(const struct record *r, uint8_t *at)
+{
+    const uint8_t *body = at + RECORD_HEAD - 4 + ((at[5] & RECORD_DEADLINE) != 0 ? 8 : 0);
+    if (load_u32(at) != record_size(r) || at[4] != r->op || load_u16(at + 6) != r->db || load_u32(body) != r->key.len)
+        return false;
+    if (r->key.len > 0 && memcmp(body + 4, r->key.data, r->key.len) != 0)
+        return false;
+    struct record same = *r;
+    same.sequence = load_u32(at + 8);
+    record_encode(&same, 0, at);
+    return true;
 }
 
 int effect_args(struct slice value, struct slice *argv, uint32_t max)

@@ -174,6 +174,9 @@ int record_next(struct record *r, const struct sub_batch *b, const uint8_t **at,
 uint64_t record_size(const struct record *r);
 // Writes it at `to`, where record_size bytes are; `first`: the sub-batch's first sequence.
 void record_encode(const struct record *r, uint64_t first, uint8_t *to);
+// Makes the record at `at`, which record_encode has written, say this: only where it is one of the same op, key, database and size. Its
+// sequence stays. False: it is another one.
+bool record_rewrite(const struct record *r, uint8_t *at) warn_unused;
 void sub_batch_encode(const struct sub_batch *b, uint8_t to[SUB_BATCH_HEAD]);
 
 // Arguments of an effect: at most `max`; how many there are, or -EBADMSG.

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "engine/shard/effects_records.h"
 #include "engine/shard/export.h"
 #include "engine/shard/gate.h"
 #include "engine/shard/worker.h"
@@ -15,9 +16,8 @@
 #define FREE_KEEP     4096                // nodes kept for later
 #define KEY_INLINE    48                  // bytes of a key that a node holds itself
 #define RANGE_MIN     4096                // smaller values are written whole
-#define BATCH_KEEP    (1024 * 1024)       // memory of a batch that is kept for the next one
 #define BATCH_MAX     (256 * 1024 * 1024) // a turn's records beyond it go in several batches
-#define SUB_BATCH_MAX (512 * 1024 * 1024) // bytes from which another one is begun
+#define FRESH_MAX     1024                // values up to it are settled behind their command
 #define NEVER_EXPIRED INT64_MIN
 
 enum dirty_what { DIRTY_VALUE = 1, DIRTY_RANGE = 2, DIRTY_DEADLINE = 4 };
@@ -27,7 +27,8 @@ struct dirty {
     struct list link;   // of its shard
     struct keyspace *keyspace;
     uint64_t hash;
-    uint64_t lo, hi; // DIRTY_RANGE
+    uint64_t lo, hi;    // DIRTY_RANGE
+    uint32_t shard, db; // databases change places only when nothing is dirty
     uint8_t what;
     uint32_t key_len;
     uint8_t *key; // `bytes`, or heap
@@ -138,138 +139,31 @@ static struct dirty *dirty_new(struct effects *e, struct slice key)
     return d;
 }
 
-// A change that happened cannot be written: what follows must not be acknowledged.
-static cold void lose(struct effects *e)
-{
-    e->failed = true;
-}
-
-static struct dirty *dirty_add(struct worker *w, const struct store_change *change)
+static struct dirty *dirty_add(struct worker *w, struct keyspace *ks, uint64_t hash, struct slice key)
 {
     struct effects *e = &w->effects;
-    struct dirty *d = dirty_new(e, change->key);
+    struct dirty *d = dirty_new(e, key);
     if (d == NULL) {
-        lose(e);
+        effects_records_lose(e);
         return NULL;
     }
     if (e->count > e->mask)
         grow(e);
-    uint32_t shard, db;
-    store_place(w->store, change->keyspace, &shard, &db);
-    struct dirty **chain = chain_of(e, print_of(change->hash));
-    d->keyspace = change->keyspace;
-    d->hash = change->hash;
+    struct dirty **chain = chain_of(e, print_of(hash));
+    store_place(w->store, ks, &d->shard, &d->db);
+    d->keyspace = ks;
+    d->hash = hash;
     d->what = 0;
     d->lo = UINT64_MAX;
     d->hi = 0;
     d->next = *chain;
     *chain = d;
-    list_append(&e->shards[shard / w->server->worker_count], &d->link);
+    list_append(&e->shards[d->shard / w->server->worker_count], &d->link);
     e->count++;
     return d;
 }
 
 // ---- records
-
-static bool batch_ready(struct worker *w)
-{
-    struct effects *e = &w->effects;
-    if (e->batch != NULL)
-        return true;
-    if (e->spare == NULL && e->port != NULL)
-        e->spare = log_port_recycle(e->port);
-    struct log_batch *b = e->spare;
-    if (b != NULL)
-        e->spare = b->next;
-    else
-        b = log_batch_new();
-    if (b == NULL) {
-        lose(e);
-        return false;
-    }
-    if (b->data.cap > BATCH_KEEP)
-        buf_deinit(&b->data);
-    b->data.len = 0;
-    b->data.failed = false;
-    b->next = NULL;
-    b->batches = b->marker_count = 0;
-    b->sync = false;
-    e->batch = b;
-    e->sub.count = 0;
-    return true;
-}
-
-static void sub_close(struct effects *e)
-{
-    if (e->sub.count == 0)
-        return;
-    sub_batch_encode(&e->sub, e->batch->data.data + e->sub_at);
-    e->batch->batches++;
-    e->sub.count = 0;
-}
-
-static void sub_open(struct worker *w, uint32_t shard)
-{
-    struct effects *e = &w->effects;
-    struct sub_batch *sub = &e->sub;
-    if (sub->count > 0 && sub->shard == shard && sub->count < UINT16_MAX && sub->bytes < SUB_BATCH_MAX)
-        return;
-    sub_close(e);
-    struct buf *data = &e->batch->data;
-    e->sub_at = data->len;
-    *sub = (struct sub_batch){ .shard = (uint16_t)shard, .first = e->sequences[shard / w->server->worker_count] + 1 };
-    if (buf_reserve(data, SUB_BATCH_HEAD) != NULL)
-        buf_advance(data, SUB_BATCH_HEAD);
-}
-
-static void append(struct worker *w, uint32_t shard, struct record *r)
-{
-    struct effects *e = &w->effects;
-    if (!batch_ready(w))
-        return;
-    sub_open(w, shard);
-    uint64_t size = record_size(r);
-    uint8_t *to = buf_reserve(&e->batch->data, size);
-    if (to == NULL) {
-        lose(e);
-        return;
-    }
-    r->sequence = ++e->sequences[shard / w->server->worker_count];
-    record_encode(r, e->sub.first, to);
-    buf_advance(&e->batch->data, size);
-    e->sub.count++;
-    e->sub.bytes += (uint32_t)size;
-    e->records++;
-}
-
-// Arguments of an effect, the name first.
-static struct slice arguments(struct effects *e, const struct slice *argv, uint32_t argc)
-{
-    struct buf *out = &e->scratch;
-    uint8_t number[4];
-    out->len = 0;
-    store_u32(number, argc);
-    buf_append(out, number, sizeof number);
-    for (uint32_t i = 0; i < argc; i++) {
-        store_u32(number, (uint32_t)argv[i].len);
-        buf_append(out, number, sizeof number);
-        buf_append_slice(out, argv[i]);
-    }
-    if (out->failed)
-        lose(e);
-    return buf_view(out);
-}
-
-static void append_effect(struct worker *w, uint32_t shard, uint32_t db, struct slice key, uint8_t flags, const struct slice *argv,
-                          uint32_t argc)
-{
-    struct record r = { .op = RECORD_EFFECT, .flags = flags, .db = (uint16_t)db, .deadline_ms = -1, .key = key };
-    r.value = arguments(&w->effects, argv, argc);
-    if (!w->effects.failed)
-        append(w, shard, &r);
-    if (w->effects.scratch.cap > BATCH_KEEP)
-        buf_deinit(&w->effects.scratch);
-}
 
 static void append_range(struct worker *w, const struct dirty *d, uint32_t shard, uint32_t db, const struct entry *entry)
 {
@@ -281,7 +175,7 @@ static void append_range(struct worker *w, const struct dirty *d, uint32_t shard
         slice_of(offset, number_format_u64(offset, lo)),
         slice_of(value.data + lo, hi - lo),
     };
-    append_effect(w, shard, db, key, entry_mark(entry) ? RECORD_MARK : 0, argv, 3);
+    effects_records_effect(w, shard, db, key, entry_mark(entry) ? RECORD_MARK : 0, argv, 3);
 }
 
 static bool as_range(const struct dirty *d, const struct entry *entry)
@@ -291,12 +185,24 @@ static bool as_range(const struct dirty *d, const struct entry *entry)
            (d->lo >= d->hi || d->hi - d->lo <= len / 2);
 }
 
+// A SET of what the entry is. (Into the record that is written from: a copy would wait for the stores of the first one.)
+static inline void record_fill(struct record *r, const struct entry *entry, uint32_t db)
+{
+    r->op = RECORD_SET;
+    r->flags = (uint8_t)((uint32_t)entry_type(entry) << 4 | (entry_mark(entry) ? RECORD_MARK : 0));
+    r->db = (uint16_t)db;
+    r->deadline_ms = entry_deadline(entry);
+    if (r->deadline_ms != ENTRY_NO_DEADLINE)
+        r->flags |= RECORD_DEADLINE;
+    r->key = entry_key(entry);
+    r->value = entry_value(entry);
+}
+
 // What the key is now becomes its record.
 static void settle(struct worker *w, struct dirty *d)
 {
     struct effects *e = &w->effects;
-    uint32_t shard, db;
-    store_place(w->store, d->keyspace, &shard, &db);
+    uint32_t shard = d->shard, db = d->db;
     struct slice key = slice_of(d->key, d->key_len);
     const struct entry *entry = keyspace_peek(d->keyspace, key, d->hash, NEVER_EXPIRED);
     struct record r = { .op = RECORD_DELETE, .db = (uint16_t)db, .deadline_ms = -1, .key = key };
@@ -308,17 +214,55 @@ static void settle(struct worker *w, struct dirty *d)
     bool range = entry != NULL && (d->what & DIRTY_RANGE) != 0 && as_range(d, entry);
     if (range)
         append_range(w, d, shard, db, entry);
-    if (entry != NULL && !range && d->what != DIRTY_DEADLINE) {
-        r.op = RECORD_SET;
-        r.flags |= (uint8_t)((uint32_t)entry_type(entry) << 4 | (entry_mark(entry) ? RECORD_MARK : 0));
-        r.value = entry_value(entry);
-    } else if (entry != NULL) {
+    if (entry != NULL && !range && d->what != DIRTY_DEADLINE)
+        record_fill(&r, entry, db);
+    else if (entry != NULL)
         r.op = RECORD_EXPIRE;
-    }
     if (!range || (d->what & DIRTY_DEADLINE) != 0)
-        append(w, shard, &r);
+        effects_records_append(w, shard, d->hash, &r);
     gate_changed(w, d->hash);
     dirty_remove(e, d);
+}
+
+// ---- the key that a command changes alone
+
+// It is as dirty as any other.
+static void fresh_keep(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    if (likely(e->fresh.entry == NULL))
+        return;
+    struct dirty *d = dirty_add(w, e->fresh.keyspace, e->fresh.hash, entry_key(e->fresh.entry));
+    if (d != NULL)
+        d->what = DIRTY_VALUE;
+    e->fresh.entry = NULL;
+}
+
+// Of the shard at work on, for which no sub-batch has to be begun between others'.
+static bool fresh_fits(const struct worker *w, uint32_t shard)
+{
+    const struct effects *e = &w->effects;
+    bool joins = e->batch == NULL || ((e->sub.count == 0 || e->sub.shard == shard) && e->batch->data.len <= BATCH_MAX);
+    return joins && w->txns.intents.count == 0 && entry_value(e->fresh.entry).len <= FRESH_MAX;
+}
+
+void effects_command_ends(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    uint32_t shard, db;
+    e->fresh.wanted = false;
+    if (e->fresh.entry == NULL)
+        return;
+    store_place(w->store, e->fresh.keyspace, &shard, &db);
+    if (!fresh_fits(w, shard)) {
+        fresh_keep(w);
+        return;
+    }
+    struct record r;
+    record_fill(&r, e->fresh.entry, db);
+    effects_records_append(w, shard, e->fresh.hash, &r);
+    gate_changed(w, e->fresh.hash);
+    e->fresh.entry = NULL;
 }
 
 // ---- what the store says
@@ -326,6 +270,7 @@ static void settle(struct worker *w, struct dirty *d)
 static void cleared(struct worker *w, struct keyspace *ks)
 {
     struct effects *e = &w->effects;
+    fresh_keep(w);
     uint32_t shard, db, dropped = 0;
     store_place(w->store, ks, &shard, &db);
     list_for_each_safe (node, &e->shards[shard / w->server->worker_count]) {
@@ -339,7 +284,7 @@ static void cleared(struct worker *w, struct keyspace *ks)
         return;
     e->changes++;
     struct slice argv[] = { slice_cstr("FLUSHDB") };
-    append_effect(w, shard, db, slice_of(NULL, 0), 0, argv, 1);
+    effects_records_effect(w, shard, db, slice_of(NULL, 0), 0, argv, 1);
     gate_changed_all(w);
 }
 
@@ -351,11 +296,18 @@ void effects_changed(struct worker *w, const struct store_change *change)
         return;
     }
     e->changes++;
-    struct dirty *d = *chain_of(e, print_of(change->hash));
+    fresh_keep(w);
+    struct dirty *d = e->count == 0 ? NULL : *chain_of(e, print_of(change->hash));
     while (d != NULL && !dirty_is(d, change->keyspace, change->hash, change->key))
         d = d->next;
     e->coalesced += d != NULL;
-    if (d == NULL && (d = dirty_add(w, change)) == NULL)
+    if (d == NULL && e->fresh.wanted && change->entry != NULL) {
+        e->fresh.keyspace = change->keyspace;
+        e->fresh.hash = change->hash;
+        e->fresh.entry = change->entry;
+        return;
+    }
+    if (d == NULL && (d = dirty_add(w, change->keyspace, change->hash, change->key)) == NULL)
         return;
     switch (change->kind) {
     case STORE_SET:
@@ -383,6 +335,7 @@ void effects_swapped(struct worker *w, uint32_t a, uint32_t b)
     struct effects *e = &w->effects;
     if (!e->on || a == b)
         return;
+    fresh_keep(w);
     char text[2][NUMBER_TEXT_MAX];
     struct slice argv[] = {
         slice_cstr("SWAPDB"),
@@ -394,7 +347,7 @@ void effects_swapped(struct worker *w, uint32_t a, uint32_t b)
         // Whoever swaps holds all keys, or is alone.
         list_for_each_safe (node, &e->shards[i])
             settle(w, container_of(node, struct dirty, link));
-        append_effect(w, i * workers + w->id, 0, slice_of(NULL, 0), 0, argv, 3);
+        effects_records_effect(w, i * workers + w->id, 0, slice_of(NULL, 0), 0, argv, 3);
     }
     e->changes++;
     gate_changed_all(w);
@@ -431,6 +384,7 @@ static void settle_everything(struct worker *w)
 
 static void settle_ticket(struct worker *w, const struct ticket *t)
 {
+    fresh_keep(w);
     if (w->effects.count == 0)
         return;
     if (t->intents[0].mode == INTENT_EXCLUSIVE) {
@@ -457,14 +411,14 @@ void effects_settle_share(struct worker *w, const struct ticket *t)
 void effects_mark(struct worker *w, uint64_t txn, uint32_t parts)
 {
     struct effects *e = &w->effects;
-    if (!e->on || parts < 2 || w->server->logging.fault == GATE_FAULT_NO_MARKERS || !batch_ready(w))
+    if (!e->on || parts < 2 || w->server->logging.fault == GATE_FAULT_NO_MARKERS || !effects_records_begin(w))
         return;
     struct log_batch *b = e->batch;
     if (b->marker_count == b->marker_cap) {
         uint32_t cap = b->marker_cap == 0 ? 4 : b->marker_cap * 2;
         struct log_marker *grown = realloc(b->markers, cap * sizeof *grown);
         if (grown == NULL) {
-            lose(e);
+            effects_records_lose(e);
             return;
         }
         b->markers = grown;
@@ -497,7 +451,7 @@ static void send_batch(struct worker *w)
     struct log_batch *b = e->batch;
     if (b == NULL)
         return;
-    sub_close(e);
+    effects_records_close(e);
     if (export_is_wanted(&w->server->export))
         export_turn_records(w, buf_view(&b->data));
     if (!e->logs) {
@@ -526,6 +480,7 @@ static void send_batch(struct worker *w)
 void effects_settle_all(struct worker *w)
 {
     struct effects *e = &w->effects;
+    fresh_keep(w);
     bool shares = w->txns.intents.count > 0;
     uint32_t shards = own_shards(w);
     for (uint32_t i = 0; e->on && i < shards && e->count > 0; i++)
@@ -544,7 +499,7 @@ void effects_flush(struct worker *w)
     struct effects *e = &w->effects;
     if (e->open)
         return;
-    if (e->count > 0)
+    if (e->count > 0 || e->fresh.entry != NULL)
         effects_settle_all(w);
     send_batch(w);
 }
@@ -553,6 +508,8 @@ void effects_flush(struct worker *w)
 
 bool effects_is_dirty(const struct effects *e, uint64_t hash)
 {
+    if (unlikely(e->fresh.entry != NULL && e->fresh.hash == hash))
+        return true;
     if (e->count == 0)
         return false;
     const struct dirty *d = *chain_of(e, print_of(hash));

@@ -3,7 +3,8 @@
 //
 //   the store tells a change ---> dirty keys ---> settled: one record each, of what the key is then ---> batch ---> port of the log
 //
-// A key is settled at the end of the turn in which it changed, so that ten changes are one record; before a transaction's share is granted
+// A key is settled at the end of the turn in which it changed, so that ten changes are one record (a small value behind its command, and a
+// record of it that is in the batch already is written over if it has the same size); before a transaction's share is granted
 // it; and, while such a share holds it alone, only when the share is released: together with the share's other keys and a marker, so that
 // the log keeps or drops the transaction whole. A batch is one turn's; it goes at the turn's end, before any reply does. As long as a share
 // holds all keys of the worker, its batch stays open.
@@ -26,6 +27,24 @@ struct ticket;
 struct worker;
 
 struct dirty;
+struct entry;
+
+#define EFFECTS_RECENT 64
+
+// A SET in the batch being built.
+struct recent {
+    uint64_t hash;
+    uint64_t batch; // effects.begun of the batch that it is in
+    size_t at;      // there
+};
+
+// The key that the running command has changed, if it is its only change so far: an entry that stays where it is until the next one.
+struct fresh {
+    const struct entry *entry; // NULL: none
+    struct keyspace *keyspace;
+    uint64_t hash;
+    bool wanted; // a command runs, and effects_command_ends comes behind it
+};
 
 struct effects {
     bool on;          // changes are gathered: for the log, for the live export (export.h), or for both
@@ -39,6 +58,7 @@ struct effects {
     struct dirty *free; //
     uint32_t free_count;
     struct list *shards; // [own shards]: their dirty keys
+    struct fresh fresh;
     // The batch being built.
     struct log_port *port;   // NULL: no log; without `logs`: one that is being switched off (logging_switch.h)
     struct log_batch *batch; // NULL: nothing in it yet
@@ -49,6 +69,9 @@ struct effects {
     size_t sub_at;           // its head in the batch; count 0: none is open
     uint64_t *sequences;     // [own shards]: last given
     struct buf scratch;      // arguments of an effect
+    uint64_t begun;          // batches
+    size_t recent_from;      // in the batch: records before it are not rewritten
+    struct recent recent[EFFECTS_RECENT];
     // Counters.
     uint64_t records, bytes, batches, coalesced;
 };
@@ -66,6 +89,13 @@ void effects_close(struct worker *w);
 
 // The store says so.
 void effects_changed(struct worker *w, const struct store_change *change);
+// Around a command: if it has changed one key alone, and given it a small value in its place, that is settled while it is in the
+// caches; all others when the turn ends.
+static inline void effects_command_begins(struct effects *e)
+{
+    e->fresh.wanted = true;
+}
+void effects_command_ends(struct worker *w);
 // Before the databases change places.
 void effects_swapped(struct worker *w, uint32_t a, uint32_t b);
 
@@ -94,7 +124,7 @@ static inline uint64_t effects_building(const struct effects *e)
 // Something changed and has not been sent.
 static inline bool effects_pending(const struct effects *e)
 {
-    return e->count > 0 || e->batch != NULL;
+    return e->count > 0 || e->batch != NULL || e->fresh.entry != NULL;
 }
 
 // Has the key changed without being settled? And is it held by a share at work (then only the share's transaction sees it)?

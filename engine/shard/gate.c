@@ -412,7 +412,9 @@ void gate_run(struct worker *w, struct call *call, bool granted)
         return;
     }
     uint64_t changes = e->changes;
+    effects_command_begins(e);
     run_call_now(w, call, granted);
+    effects_command_ends(w);
     if (!holds(w))
         return;
     struct conn *c = call->client != NULL ? conn_of_client(call->client) : NULL;

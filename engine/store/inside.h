@@ -58,6 +58,14 @@ static inline void store_changed(struct keyspace *ks, uint64_t hash, struct slic
                      &(struct store_change){ .keyspace = ks, .hash = hash, .key = key, .kind = kind, .lo = lo, .hi = hi });
 }
 
+static inline void store_changed_at(struct keyspace *ks, uint64_t hash, struct slice key, const struct entry *entry)
+{
+    const struct store *s = ks->store;
+    if (unlikely(s->on_change != NULL))
+        s->on_change(s->change_context,
+                     &(struct store_change){ .keyspace = ks, .hash = hash, .key = key, .kind = STORE_SET, .entry = entry });
+}
+
 // Before the first byte changes. `e` NULL: there is none.
 static inline void store_changes(struct keyspace *ks, uint64_t hash, struct slice key, struct entry *e)
 {

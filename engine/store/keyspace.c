@@ -418,7 +418,7 @@ struct entry *keyspace_set(struct keyspace *ks, struct slice key, uint64_t hash,
         ks->store->now_ms = now_ms;
         store_changes(ks, hash, key, same);
         entry_set_mark(same, false);
-        store_changed(ks, hash, key, STORE_SET, 0, 0);
+        store_changed_at(ks, hash, key, same);
         copy_short((uint8_t *)same + (keyspace_plain_value(same).data - (uint8_t *)same), value.data, value.len);
         return same;
     }

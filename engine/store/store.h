@@ -89,6 +89,7 @@ struct store_change {
     struct slice key;
     enum store_change_kind kind;
     uint64_t lo, hi;
+    const struct entry *entry; // STORE_SET: where it is until something else of the store changes or is looked after; NULL: not said
 };
 
 // Told of every change as it happens. The entry may be half made: only what the change says is to be looked at. One may listen at a

@@ -480,6 +480,42 @@ static int read_changed_record(size_t at, uint32_t width, uint64_t value)
     return rc != 0 ? rc : record_next(&r, &b, &from, &taken);
 }
 
+static void a_record_is_written_over_by_one_of_its_key_and_size_alone(void)
+{
+    uint8_t bytes[64], want[64];
+    struct record r = {
+        .op = RECORD_SET, .db = 1, .sequence = 7, .deadline_ms = -1, .key = slice_cstr("key"), .value = slice_cstr("12345678")
+    };
+    struct record next = { .op = RECORD_SET, .db = 1, .deadline_ms = -1, .key = slice_cstr("key"), .value = slice_cstr("abcdefgh") };
+    record_encode(&r, 5, bytes);
+    next.key = slice_cstr("kez");
+    check(!record_rewrite(&next, bytes));
+    next.key = slice_cstr("keyk");
+    next.value = slice_cstr("abcdefg");
+    check(!record_rewrite(&next, bytes)); // of the same size
+    next.key = slice_cstr("key");
+    check(!record_rewrite(&next, bytes));
+    next.value = slice_cstr("abcdefgh");
+    next.db = 2;
+    check(!record_rewrite(&next, bytes));
+    next.db = 1;
+    next.op = RECORD_EFFECT;
+    check(!record_rewrite(&next, bytes));
+    next.op = RECORD_SET;
+    check(record_rewrite(&next, bytes));
+    next.sequence = 7;
+    record_encode(&next, 5, want);
+    check(memcmp(bytes, want, record_size(&next)) == 0);
+    next.deadline_ms = 99; // eight bytes that the value had
+    next.flags = RECORD_DEADLINE;
+    next.value = slice_cstr("");
+    check(record_rewrite(&next, bytes));
+    record_encode(&next, 5, want);
+    check(memcmp(bytes, want, record_size(&next)) == 0);
+    next.deadline_ms = 100;
+    check(record_rewrite(&next, bytes));
+}
+
 static void each_condition_of_a_record_is_looked_at(void)
 {
     static const struct {
@@ -693,7 +729,7 @@ TESTS(TEST(a_segment_header_reads_back), TEST(a_segment_header_has_these_bytes),
       TEST(padding_that_is_not_zero_is_refused_though_the_checksum_holds),
       TEST(bytes_that_changed_after_their_owner_summed_them_make_no_valid_frame), TEST(each_condition_of_a_sub_batch_is_looked_at),
       TEST(a_sub_batch_and_its_records_have_these_bytes), TEST(records_of_every_kind_read_back),
-      TEST(each_condition_of_a_record_is_looked_at), TEST(a_record_is_no_shorter_than_its_head),
-      TEST(keys_and_values_beyond_the_limits_are_refused), TEST(records_missing_from_a_sub_batch_or_left_over_are_noticed),
-      TEST(sub_batches_follow_one_another), TEST(arguments_read_back_up_to_the_limit), TEST(lengths_of_arguments_are_bounded),
-      TEST(a_sum_of_two_parts_is_the_sum_of_the_whole))
+      TEST(a_record_is_written_over_by_one_of_its_key_and_size_alone), TEST(each_condition_of_a_record_is_looked_at),
+      TEST(a_record_is_no_shorter_than_its_head), TEST(keys_and_values_beyond_the_limits_are_refused),
+      TEST(records_missing_from_a_sub_batch_or_left_over_are_noticed), TEST(sub_batches_follow_one_another),
+      TEST(arguments_read_back_up_to_the_limit), TEST(lengths_of_arguments_are_bounded), TEST(a_sum_of_two_parts_is_the_sum_of_the_whole))

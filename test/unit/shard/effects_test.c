@@ -160,6 +160,7 @@ static void turns(uint64_t seed, uint64_t memory_max, uint32_t count)
         big[i] = (uint8_t)('a' + prng_below(&p, 26));
     rig_start(&from, memory_max, true);
     rig_start(&to, 0, false);
+    from.w->gated = seed % 2 == 0; // then small values are settled behind their commands
     for (uint32_t turn = 0; turn < count && test_failures == 0; turn++) {
         from.w->now_ms += (int64_t)prng_below(&p, 200);
         for (uint64_t n = prng_below(&p, 8); n > 0; n--)
@@ -215,6 +216,57 @@ static void a_key_that_changed_often_is_one_record(void)
     check_equal(r.w->effects.records, 1);
     check_equal(r.w->effects.coalesced, 99);
     rig_stop(&r);
+}
+
+static void a_small_value_is_settled_behind_its_command_and_written_over_by_the_next(void)
+{
+    struct rig r, copy;
+    rig_start(&r, 0, true);
+    rig_start(&copy, 0, false);
+    r.w->gated = true;
+    run_text(&r, 0, "SET a:key:of:some:length 000000000000000000000000000000"); // a new key waits for the turn's end
+    check_equal(r.w->effects.records, 0);
+    effects_flush(r.w);
+    for (int i = 0; i < 5; i++)
+        run_text(&r, 0,
+                 i % 2 == 0 ? "SET a:key:of:some:length 111111111111111111111111111111"
+                            : "SET a:key:of:some:length 222222222222222222222222222222");
+    check_equal(r.w->effects.records, 2);
+    check_equal(r.w->effects.coalesced, 4);
+    check_equal(r.w->effects.count, 0);
+    run_text(&r, 0, "DEL a:key:of:some:length");
+    run_text(&r, 0, "SET a:key:of:some:length 333333333333333333333333333333");
+    effects_flush(r.w);
+    check_equal(deliver(&r, &copy), 2);
+    check(alike(&r, &copy));
+    rig_stop(&r);
+    rig_stop(&copy);
+}
+
+static void no_record_before_a_clearing_is_written_over(void)
+{
+    struct rig r, copy;
+    rig_start(&r, 0, true);
+    rig_start(&copy, 0, false);
+    r.w->gated = true;
+    run_text(&r, 0, "SET a:key:of:some:length 1111111111111111111111111");
+    effects_flush(r.w);
+    run_text(&r, 0, "SET a:key:of:some:length 1111111111111111111111112");
+    run_text(&r, 0, "FLUSHDB");
+    run_text(&r, 0, "SET a:key:of:some:length 1111111111111111111111113");
+    run_text(&r, 0, "SET a:key:of:some:length 1111111111111111111111114");
+    effects_flush(r.w);
+    check_equal(deliver(&r, &copy), 2);
+    check(alike(&r, &copy));
+    run_text(&r, 0, "SET a:key:of:some:length 1111111111111111111111115");
+    run_text(&r, 0, "SWAPDB 0 1");
+    run_text(&r, 0, "SET a:key:of:some:length 1111111111111111111111116");
+    run_text(&r, 1, "SET a:key:of:some:length 1111111111111111111111117");
+    effects_flush(r.w);
+    check_equal(deliver(&r, &copy), 1);
+    check(alike(&r, &copy));
+    rig_stop(&r);
+    rig_stop(&copy);
 }
 
 static void a_command_that_changes_nothing_sends_nothing(void)
@@ -423,6 +475,7 @@ static void a_part_without_changes_sends_its_marker_alone(void)
 }
 
 TESTS(TEST(the_records_of_every_turn_make_the_same_store), TEST(what_is_evicted_is_logged), TEST(a_key_that_changed_often_is_one_record),
+      TEST(a_small_value_is_settled_behind_its_command_and_written_over_by_the_next), TEST(no_record_before_a_clearing_is_written_over),
       TEST(a_command_that_changes_nothing_sends_nothing), TEST(a_bit_of_a_large_value_is_a_small_record),
       TEST(what_is_not_known_is_refused_by_name), TEST(records_at_a_watermark_are_left_out_and_gaps_refused),
       TEST(what_a_share_holds_goes_with_its_marker), TEST(a_share_that_only_reads_holds_nothing_back),

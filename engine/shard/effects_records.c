@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/shard/effects_records.h"
+
+#include "base/bytes.h"
+#include "engine/shard/worker.h"
+
+#define BATCH_KEEP    (1024 * 1024)       // memory of a batch that is kept for the next one
+#define SUB_BATCH_MAX (512 * 1024 * 1024) // bytes from which another one is begun
+
+bool effects_records_begin(struct worker *w)
+{
+    struct effects *e = &w->effects;
+    if (e->batch != NULL)
+        return true;
+    if (e->spare == NULL && e->port != NULL)
+        e->spare = log_port_recycle(e->port);
+    struct log_batch *b = e->spare;
+    if (b != NULL)
+        e->spare = b->next;
+    else
+        b = log_batch_new();
+    if (b == NULL) {
+        effects_records_lose(e);
+        return false;
+    }
+    if (b->data.cap > BATCH_KEEP)
+        buf_deinit(&b->data);
+    b->data.len = 0;
+    b->data.failed = false;
+    b->next = NULL;
+    b->batches = b->marker_count = 0;
+    b->sync = false;
+    e->batch = b;
+    e->sub.count = 0;
+    e->begun++;
+    e->recent_from = 0;
+    return true;
+}
+
+void effects_records_close(struct effects *e)
+{
+    if (e->sub.count == 0)
+        return;
+    sub_batch_encode(&e->sub, e->batch->data.data + e->sub_at);
+    e->batch->batches++;
+    e->sub.count = 0;
+}
+
+static void sub_open(struct worker *w, uint32_t shard)
+{
+    struct effects *e = &w->effects;
+    struct sub_batch *sub = &e->sub;
+    if (sub->count > 0 && sub->shard == shard && sub->count < UINT16_MAX && sub->bytes < SUB_BATCH_MAX)
+        return;
+    effects_records_close(e);
+    struct buf *data = &e->batch->data;
+    e->sub_at = data->len;
+    *sub = (struct sub_batch){ .shard = (uint16_t)shard, .first = e->sequences[shard / w->server->worker_count] + 1 };
+    if (buf_reserve(data, SUB_BATCH_HEAD) != NULL)
+        buf_advance(data, SUB_BATCH_HEAD);
+}
+
+static void append(struct worker *w, uint32_t shard, struct record *r)
+{
+    struct effects *e = &w->effects;
+    if (!effects_records_begin(w))
+        return;
+    sub_open(w, shard);
+    uint64_t size = record_size(r);
+    uint8_t *to = buf_reserve(&e->batch->data, size);
+    if (to == NULL) {
+        effects_records_lose(e);
+        return;
+    }
+    r->sequence = ++e->sequences[shard / w->server->worker_count];
+    record_encode(r, e->sub.first, to);
+    buf_advance(&e->batch->data, size);
+    e->sub.count++;
+    e->sub.bytes += (uint32_t)size;
+    e->records++;
+}
+
+// The key's last record in this batch, when it is a SET of the same size, becomes this one.
+static bool rewrite(struct effects *e, const struct recent *last, uint64_t hash, const struct record *r)
+{
+    if (last->hash != hash || last->batch != e->begun || last->at < e->recent_from || e->batch == NULL)
+        return false;
+    bool done = record_rewrite(r, e->batch->data.data + last->at);
+    e->coalesced += done;
+    return done;
+}
+
+void effects_records_append(struct worker *w, uint32_t shard, uint64_t hash, struct record *r)
+{
+    struct effects *e = &w->effects;
+    struct recent *last = &e->recent[hash % EFFECTS_RECENT];
+    if (r->op == RECORD_SET && rewrite(e, last, hash, r))
+        return;
+    append(w, shard, r);
+    if (r->op == RECORD_SET && likely(e->batch != NULL && !e->failed))
+        *last = (struct recent){ .hash = hash, .batch = e->begun, .at = e->batch->data.len - record_size(r) };
+    else if (last->hash == hash)
+        last->batch = 0;
+}
+
+// Arguments of an effect, the name first.
+static struct slice arguments(struct effects *e, const struct slice *argv, uint32_t argc)
+{
+    struct buf *out = &e->scratch;
+    uint8_t number[4];
+    out->len = 0;
+    store_u32(number, argc);
+    buf_append(out, number, sizeof number);
+    for (uint32_t i = 0; i < argc; i++) {
+        store_u32(number, (uint32_t)argv[i].len);
+        buf_append(out, number, sizeof number);
+        buf_append_slice(out, argv[i]);
+    }
+    if (out->failed)
+        effects_records_lose(e);
+    return buf_view(out);
+}
+
+void effects_records_effect(struct worker *w, uint32_t shard, uint32_t db, struct slice key, uint8_t flags, const struct slice *argv,
+                            uint32_t argc)
+{
+    struct effects *e = &w->effects;
+    struct record r = { .op = RECORD_EFFECT, .flags = flags, .db = (uint16_t)db, .deadline_ms = -1, .key = key };
+    r.value = arguments(e, argv, argc);
+    if (!e->failed)
+        append(w, shard, &r);
+    if (e->batch != NULL)
+        e->recent_from = e->batch->data.len; // what stands before it stays
+    if (e->scratch.cap > BATCH_KEEP)
+        buf_deinit(&e->scratch);
+}

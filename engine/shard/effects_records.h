@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The batch that a worker's turn builds: its sub-batches and records, in memory that comes back from the log. For effects.c alone.
+//
+// A key's record may be written over by its next one in the same batch. Invariant: `recent` names a key's last record in the batch, or
+// nothing; what stands before an effect by name (it may concern any key) is not touched any more.
+#pragma once
+
+#include "engine/shard/effects.h"
+
+// A change that happened cannot be written: what follows must not be acknowledged.
+static inline void effects_records_lose(struct effects *e)
+{
+    e->failed = true;
+}
+
+// There is a batch. False: no memory, and it is lost.
+bool effects_records_begin(struct worker *w) warn_unused;
+// Before the batch is sent.
+void effects_records_close(struct effects *e);
+// `hash`: of the record's key.
+void effects_records_append(struct worker *w, uint32_t shard, uint64_t hash, struct record *r);
+// An effect by name; `key` may be without bytes.
+void effects_records_effect(struct worker *w, uint32_t shard, uint32_t db, struct slice key, uint8_t flags, const struct slice *argv,
+                            uint32_t argc);
