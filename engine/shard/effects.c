@@ -408,6 +408,11 @@ void effects_settle_share(struct worker *w, const struct ticket *t)
     e->open = true;
 }
 
+void effects_cut(struct worker *w)
+{
+    effects_records_keep(&w->effects);
+}
+
 void effects_mark(struct worker *w, uint64_t txn, uint32_t parts)
 {
     struct effects *e = &w->effects;

@@ -96,6 +96,8 @@ static inline void effects_command_begins(struct effects *e)
     e->fresh.wanted = true;
 }
 void effects_command_ends(struct worker *w);
+// A snapshot is cut here: what the sequence numbers so far stand for is in it, so those records stay what they are.
+void effects_cut(struct worker *w);
 // Before the databases change places.
 void effects_swapped(struct worker *w, uint32_t a, uint32_t b);
 

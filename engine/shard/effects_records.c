@@ -129,8 +129,7 @@ void effects_records_effect(struct worker *w, uint32_t shard, uint32_t db, struc
     r.value = arguments(e, argv, argc);
     if (!e->failed)
         append(w, shard, &r);
-    if (e->batch != NULL)
-        e->recent_from = e->batch->data.len; // what stands before it stays
+    effects_records_keep(e);
     if (e->scratch.cap > BATCH_KEEP)
         buf_deinit(&e->scratch);
 }

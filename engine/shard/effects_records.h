@@ -2,7 +2,7 @@
 // The batch that a worker's turn builds: its sub-batches and records, in memory that comes back from the log. For effects.c alone.
 //
 // A key's record may be written over by its next one in the same batch. Invariant: `recent` names a key's last record in the batch, or
-// nothing; what stands before an effect by name (it may concern any key) is not touched any more.
+// nothing; what stands before an effect by name (it may concern any key) or a snapshot's cut is not touched any more.
 #pragma once
 
 #include "engine/shard/effects.h"
@@ -19,6 +19,12 @@ bool effects_records_begin(struct worker *w) warn_unused;
 void effects_records_close(struct effects *e);
 // `hash`: of the record's key.
 void effects_records_append(struct worker *w, uint32_t shard, uint64_t hash, struct record *r);
+// What is in the batch stays as it is.
+static inline void effects_records_keep(struct effects *e)
+{
+    e->recent_from = e->batch != NULL ? e->batch->data.len : 0;
+}
+
 // An effect by name; `key` may be without bytes.
 void effects_records_effect(struct worker *w, uint32_t shard, uint32_t db, struct slice key, uint8_t flags, const struct slice *argv,
                             uint32_t argc);

@@ -267,8 +267,9 @@ static struct gate_need write_need(struct worker *w, enum gate_level level, uint
     }
     if (likely(g->step_count == 0 || w->reactor->now_ns - step_at(g, 0)->sent_ns < GATE_STALL_NS))
         return (struct gate_need){ 0 };
+    // All that was sent before, not only what is too old now: by the time that the reply goes, the rest would be.
     g->stalls++;
-    return (struct gate_need){ .durable = step_end(w) };
+    return (struct gate_need){ .durable = w->effects.position };
 }
 
 // Everything up to now.

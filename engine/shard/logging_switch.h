@@ -5,10 +5,10 @@
 //   OPENS      main thread, keeper       directory and threads where there are none yet; the first segment
 //   OPENED     the log's host            makes the log
 //   MADE       keeper                    attaches it
-//   READY      first worker              takes all keys, shared; then every worker cuts: from there on it logs, and what it holds is the
-//   base BASE       all                       write the base. No reply waits for the log yet. The manifest that names the base makes the
-//   log count COUNTS     every worker              replies wait for the log from here on SETTLES    every worker              what it
-//   changed before that is durable; then the client hears OK
+//   READY      first worker              takes all keys, shared; then every worker cuts: from there on it logs; what it holds is the base
+//   BASE       all                       write the base. No reply waits for the log yet. The manifest that names it makes the log count
+//   COUNTS     every worker              replies wait for the log from here on
+//   SETTLES    every worker              what it changed before that is durable; then the client hears OK
 //
 //   LEAVES     first worker              takes all keys, shared; then every worker sends what it has, and logs no more
 //   DRAINS     the log's host            the log writes all of it and stops

@@ -328,6 +328,7 @@ static bool open_cut(struct worker *w)
     if (s->dbs == NULL || s->marks == NULL || !save_seen_init(&s->seen))
         return false;
     s->mark_count = 0;
+    effects_cut(w);
     for (uint32_t shard = w->id; shard < shards; shard += workers)
         s->marks[s->mark_count++] = (struct snapshot_watermark){ .shard = shard, .sequence = effects_sequence(w, shard) };
     for (uint32_t i = 0; i < databases && s->mark_count > 0; i++) {

@@ -423,6 +423,8 @@ static void acknowledge(struct durable *d, const struct durable_due *due, struct
     k->replied = state > k->replied ? state : k->replied;
     if (due->always && state > k->safe)
         k->safe = state;
+    if (k->doubt != 0 && state >= k->doubt && !k->refused)
+        world_fail(world(d), "key %s: a read showed what no write left there, and none of its %u writes was refused", k->name, k->doubt);
 }
 
 static void give_up(struct durable *d, const struct durable_due *due, struct durable_key *k, uint32_t state)

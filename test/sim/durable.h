@@ -49,6 +49,7 @@ struct durable_key {
     uint32_t safe;    // states below it cannot be found after a crash
     uint32_t replied; // last state that was acknowledged
     uint32_t seen;    // last state that a reply has shown for certain
+    uint32_t doubt;   // a read showed what no write left, so one up to this state has been refused; 0: none did
     bool given_up;    // its owner does not know its state: no more writes
     bool refused;     // a write of it was: what it holds is not known, ever
     struct buf value; // as of the last write

@@ -59,7 +59,10 @@ void durable_check_read(struct durable *d, struct durable_key *k, struct slice *
     if (k->refused)
         return;
     if (!match(d, k, bytes, low, &first, &last)) {
-        complain(d, k, "a read shows what no write left there", bytes, low);
+        // A write may have been refused (no space) while those behind it were done; its owner will hear so.
+        k->doubt = k->count;
+        if (durable_low(k) == k->count)
+            complain(d, k, "a read shows what no write left there", bytes, low);
         return;
     }
     if (first > k->seen)
@@ -200,6 +203,7 @@ void durable_check_audit(struct durable *d)
         k->base = k->safe = k->replied = k->seen = k->low;
         k->count = k->high;
         k->given_up = false;
+        k->doubt = 0;
     }
     d->written = false;
     d->audits++;
