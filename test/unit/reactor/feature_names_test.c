@@ -21,7 +21,8 @@ static void names_become_bits_and_bits_become_names(void)
 {
     struct buf text;
     buf_init(&text, BUF_NO_LIMIT);
-    check_equal(bits(ALL_NAMES), REACTOR_FEATURES_ALL & ~(uint32_t)(REACTOR_FIXED_BUFFERS | REACTOR_ZEROCOPY_SEND)); // whoever asks for them has them
+    uint32_t unnamed = REACTOR_FIXED_BUFFERS | REACTOR_ZEROCOPY_SEND; // who asks for them op by op has them
+    check_equal(bits(ALL_NAMES), REACTOR_FEATURES_ALL & ~unnamed);
     feature_names_text(REACTOR_FEATURES_ALL, &text);
     check_equal(text.len, sizeof ALL_NAMES - 1);
     check(memcmp(text.data, ALL_NAMES, text.len) == 0);

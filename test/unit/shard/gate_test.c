@@ -117,7 +117,8 @@ static void under_everysec_nobody_waits_until_the_oldest_change_is_old(void)
     turn(&r);
     r.reactor.now_ns += 1;
     struct gate_need need = ran(&r, "SET c 1");
-    check_equal(need.durable, 2); // b too: it would be old when the reply goes (found by the simulation, seed 276)
+    // b too: it would be old when the reply goes (found by the simulation, seed 276).
+    check_equal(need.durable, 2);
     check_equal(ran(&r, "GET a").durable, 0); // readers never
     turn(&r);
     is_durable(&r, 1);
