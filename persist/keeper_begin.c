@@ -176,6 +176,47 @@ static void new_identity(struct keeper *k, struct manifest *m)
     k->origin.shards = m->shards;
 }
 
+// Is there this segment's header at `offset`? It is left in k->block.
+static bool header_at(struct keeper *k, int fd, uint64_t id, uint64_t offset, struct segment_header *h)
+{
+    const char *why;
+    return k->disk->ops->read(k->disk, fd, k->block, BLOCK_SIZE, offset) == 0 && segment_decode(h, k->block, &why) == 0 && h->id == id;
+}
+
+// R6: of a segment that is needed one header is bad: it becomes as the other one again, before that goes too.
+static int mend(struct keeper *k, int fd, uint64_t id, uint64_t size)
+{
+    struct segment_header h, twin;
+    uint64_t last = size / BLOCK_SIZE * BLOCK_SIZE - BLOCK_SIZE, bad = last;
+    if (!header_at(k, fd, id, 0, &h)) {
+        if (!header_at(k, fd, id, last, &h))
+            return 0;
+        bad = 0;
+    }
+    if (h.size != last + BLOCK_SIZE || header_at(k, fd, id, bad, &twin))
+        return 0;
+    segment_encode(&h, k->block);
+    int failed = k->disk->ops->write(k->disk, fd, k->block, BLOCK_SIZE, bad);
+    return failed == 0 ? k->disk->ops->sync(k->disk, fd) : failed;
+}
+
+static void mend_segments(struct keeper *k)
+{
+    for (uint32_t i = 0; i < k->segments.full_count; i++) {
+        const struct full_segment *s = &k->segments.full[i];
+        char name[SEGMENT_NAME_MAX];
+        uint64_t size = 0;
+        segment_name(s->id, name);
+        int fd = k->disk->ops->open(k->disk, name, DISK_WRITE | keeper_open_flags(k), &size);
+        int failed = fd < 0 ? fd : size >= 2 * BLOCK_SIZE ? mend(k, fd, s->id, size) : 0;
+        if (fd >= 0)
+            k->disk->ops->close(k->disk, fd);
+        if (failed != 0)
+            keeper_say(k, LOG_WARNING, "%s: a bad header could not be written anew: %s", name, strerror(-failed));
+    }
+    memset(k->block, 0, BLOCK_SIZE);
+}
+
 int keeper_begin(struct keeper *k, struct log_origin *origin)
 {
     assert(keeper_load_state(k) == KEEPER_LOADED);
@@ -203,5 +244,6 @@ int keeper_begin(struct keeper *k, struct log_origin *origin)
     k->manifest_ns = k->disk->ops->now_ns(k->disk);
     k->set.last_save_ms = m.set_count > 0 ? m.sets[0].made_ms : 0;
     *origin = k->origin;
+    mend_segments(k); // nothing is written before the manifest
     return k->options.log ? keeper_segments_make(k) : 0;
 }

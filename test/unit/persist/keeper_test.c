@@ -668,6 +668,31 @@ static void rot_in_cold_files_is_said_and_counted(void)
     sim_disk_free(d);
 }
 
+static void a_bad_header_is_written_anew_from_its_twin(void)
+{
+    for (uint64_t side = 0; side < 2; side++) {
+        struct sim_disk *d = sim_disk_new(40 + side);
+        uint64_t bad = side == 0 ? 0 : HOUSE_SEGMENT - BLOCK_SIZE, other = side == 0 ? HOUSE_SEGMENT - BLOCK_SIZE : 0;
+        uint8_t before[BLOCK_SIZE], after[BLOCK_SIZE];
+        char name[SEGMENT_NAME_MAX];
+        open_good(d, 1, true);
+        append(30);
+        house_close(&house);
+        segment_name(1, name);
+        sim_disk_peek(d, name, bad, before, BLOCK_SIZE);
+        sim_disk_flip(d, name, bad + 70, 1);
+        open_good(d, 1, true);
+        house_close(&house);
+        sim_disk_peek(d, name, bad, after, BLOCK_SIZE);
+        check(memcmp(before, after, BLOCK_SIZE) == 0);
+        sim_disk_flip(d, name, other + 70, 1); // now the other one may go
+        open_good(d, 1, true);
+        all_there(&house, 1, 30);
+        house_close(&house);
+        sim_disk_free(d);
+    }
+}
+
 static void what_an_interrupted_life_left_is_removed(void)
 {
     struct sim_disk *d = sim_disk_new(18);
@@ -733,4 +758,4 @@ TESTS(TEST(a_new_directory_gets_an_identity_and_segments), TEST(what_was_logged_
       TEST(pieces_on_their_way_are_bounded_by_bytes), TEST(a_piece_that_a_worker_cannot_apply_ends_the_load),
       TEST(a_directory_that_recovery_refuses_is_refused), TEST(the_witness_is_written_once_a_second_at_most),
       TEST(rot_in_cold_files_is_said_and_counted), TEST(what_an_interrupted_life_left_is_removed),
-      TEST(no_segment_gets_a_number_below_the_first_one_that_is_needed))
+      TEST(a_bad_header_is_written_anew_from_its_twin), TEST(no_segment_gets_a_number_below_the_first_one_that_is_needed))
