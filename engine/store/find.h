@@ -23,6 +23,20 @@ static always_inline void keyspace_prefetch_here(const struct keyspace *ks, uint
         prefetch(index_home(&ks->store->world, &ks->index, hash));
 }
 
+// Where a search begins.
+struct find_home {
+    const struct bucket *buckets; // of the segment
+    uint32_t count, at;
+    uint8_t tag;
+};
+
+static always_inline struct find_home find_home(const struct arena *arena, const struct directory *d, uint64_t hash)
+{
+    const struct segment *segment = &d->segments[directory_slot(d, hash)];
+    uint32_t x = segment_position(segment, hash);
+    return (struct find_home){ arena_at(arena, segment->ref), segment->buckets, segment_home(segment, x), segment_tag(x) };
+}
+
 // The entry of the key, where it is a string in a slot with one byte of key length, without deadline, and nothing is noted of accesses.
 // Else NULL, and nothing has happened: the key may be there all the same.
 static always_inline struct entry *keyspace_plain(const struct keyspace *ks, struct slice key, uint64_t hash)
@@ -32,12 +46,11 @@ static always_inline struct entry *keyspace_plain(const struct keyspace *ks, str
     if (unlikely(d == NULL || s->has_recency))
         return NULL;
     const struct arena *arena = &s->world.slabs.arena;
-    const struct segment *segment = &d->segments[directory_slot(d, hash)];
-    const struct bucket *buckets = arena_at(arena, segment->ref);
-    uint32_t x = segment_position(segment, hash), at = segment_home(segment, x);
-    for (uint32_t tries = segment->buckets; tries > 0; tries--) {
-        const struct bucket *b = &buckets[at];
-        for (uint32_t match = bucket_match(b, segment_tag(x)); match != 0; match &= match - 1) {
+    const struct find_home home = find_home(arena, d, hash);
+    uint32_t at = home.at;
+    for (uint32_t tries = home.count; tries > 0; tries--) {
+        const struct bucket *b = &home.buckets[at];
+        for (uint32_t match = bucket_match(b, home.tag); match != 0; match &= match - 1) {
             struct entry *e = arena_at(arena, b->refs[__builtin_ctz(match)]);
             if (unlikely((e->head & ~(ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != ENTRY_STRING))
                 return NULL;
@@ -47,7 +60,7 @@ static always_inline struct entry *keyspace_plain(const struct keyspace *ks, str
         }
         if (likely(b->passed == 0))
             return NULL;
-        at = at + 1 == segment->buckets ? 0 : at + 1;
+        at = at + 1 == home.count ? 0 : at + 1;
     }
     return NULL;
 }
@@ -97,13 +110,11 @@ static always_inline struct entry *keyspace_find_first(struct keyspace *ks, stru
     if (unlikely(d == NULL || s->has_recency))
         return NULL;
     const struct arena *arena = &s->world.slabs.arena;
-    const struct segment *segment = &d->segments[directory_slot(d, hash)];
-    uint32_t x = segment_position(segment, hash);
-    const struct bucket *b = (const struct bucket *)arena_at(arena, segment->ref) + segment_home(segment, x);
-    uint32_t match = bucket_match(b, segment_tag(x));
+    const struct find_home home = find_home(arena, d, hash);
+    uint32_t match = bucket_match(&home.buckets[home.at], home.tag);
     if (unlikely(match == 0))
         return NULL;
-    struct entry *e = arena_at(arena, b->refs[__builtin_ctz(match)]);
+    struct entry *e = arena_at(arena, home.buckets[home.at].refs[__builtin_ctz(match)]);
     prefetch((const uint8_t *)e + 64); // the value's end: its address would wait for the header
     if (unlikely((load_u16(e) & ~(ENTRY_HEAD_TYPE | ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != key.len << 8))
         return NULL;
@@ -122,12 +133,11 @@ static always_inline struct entry *keyspace_find_here(struct keyspace *ks, struc
     if (unlikely(d == NULL || s->has_recency))
         return keyspace_find_at(ks, key, hash, clock);
     const struct arena *arena = &s->world.slabs.arena;
-    const struct segment *segment = &d->segments[directory_slot(d, hash)];
-    const struct bucket *buckets = arena_at(arena, segment->ref);
-    uint32_t x = segment_position(segment, hash), at = segment_home(segment, x);
-    for (uint32_t tries = segment->buckets; tries > 0; tries--) {
-        const struct bucket *b = &buckets[at];
-        for (uint32_t match = bucket_match(b, segment_tag(x)); match != 0; match &= match - 1) {
+    const struct find_home home = find_home(arena, d, hash);
+    uint32_t at = home.at;
+    for (uint32_t tries = home.count; tries > 0; tries--) {
+        const struct bucket *b = &home.buckets[at];
+        for (uint32_t match = bucket_match(b, home.tag); match != 0; match &= match - 1) {
             struct entry *e = arena_at(arena, b->refs[__builtin_ctz(match)]);
             prefetch((const uint8_t *)e + 64); // the value's end: its address would wait for the header
             if (unlikely((e->head & ~(ENTRY_HEAD_TYPE | ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != 0))
@@ -140,7 +150,7 @@ static always_inline struct entry *keyspace_find_here(struct keyspace *ks, struc
         }
         if (likely(b->passed == 0))
             break;
-        at = at + 1 == segment->buckets ? 0 : at + 1;
+        at = at + 1 == home.count ? 0 : at + 1;
     }
     ks->stats.misses++;
     return NULL;
