@@ -379,6 +379,19 @@ class Server:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def stand_still(self):
+        """SIGSTOP, and every thread has stopped when this returns: the signal goes to one thread, and until that one
+        has the processor the others go on answering."""
+        self.signal(signal.SIGSTOP)
+        wait_until(lambda: all(self._thread_state(t) in "TXZ" for t in self.threads()), 10, "the stop of every thread")
+
+    def _thread_state(self, thread):
+        try:
+            with open(f"/proc/{self.pid}/task/{thread}/stat") as stat:
+                return stat.read().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return "X"
+
     def wait_end(self, seconds=10):
         try:
             return self.process.wait(seconds * SLOW)
