@@ -349,8 +349,10 @@ def rot_in_what_was_acknowledged_is_refused_and_named(config):
         check(status == 1 and name in text and "Rule R3" in text and "LSN 5" in text, f"{status}: {text}")
 
 
-def limit_files(s, size):
-    """Writes of the server beyond so many bytes of a file fail from now on."""
+def limit_files(s, c, size):
+    """Writes of the server beyond so many bytes of a file fail from now on. Segments are ready first: making one would be the
+    write that fails, and not the client's."""
+    wait_until(lambda: int(info(c)["log_segments_ready"]) >= 2, 20, "two segments made ready")
     _, hard = resource.prlimit(s.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(s.pid, resource.RLIMIT_FSIZE, (size, hard))
 
@@ -361,7 +363,7 @@ def a_failed_write_ends_the_server_with_its_own_status(config):
         with Folder() as folder:
             with durable(cell, folder, "always") as s, s.client() as c:
                 check_equal(c.call("SET", "a", "safe"), "OK", "SET")
-                limit_files(s, 4096)
+                limit_files(s, c, 4096)
                 check_equal(c.call("SET", "b", "unknown"), Error(UNKNOWN), "SET")
                 check_equal(s.wait_end(), 74, "exit status")
             with durable(cell, folder, "always") as s, s.client() as c:
@@ -373,7 +375,7 @@ def a_server_may_stay_for_reads_when_its_log_has_failed(config):
     for cell in several(config):
         with Folder() as folder, durable(cell, folder, "always", "--on-log-error", "read-only") as s, s.client() as c:
             check_equal(c.call("SET", "a", "safe"), "OK", "SET")
-            limit_files(s, 4096)
+            limit_files(s, c, 4096)
             check_equal(c.call("SET", "b", "unknown"), Error(UNKNOWN), "SET")
             with s.client() as d:
                 check_equal(d.call("GET", "a"), b"safe", "a read of what is safe")
