@@ -155,25 +155,47 @@ run_suites() { # FOLDER SECONDS-FACTOR SUITES...
     python3 test/check/tally.py "$first" "$folder/meson-logs/testlog.json"
 }
 
-# Several parts of one stage: runs each, adds their last lines up.
+# The last lines of a stage's parts, added up.
+add_up() { # STATUS OUTPUTS...
+    local status=$1 sum_p=0 sum_f=0 line p f out
+    shift
+    for out in "$@"; do
+        cat "$out"
+        line=$(grep -aE '^[0-9]+ passed, [0-9]+ failed$' "$out" | tail -n 1)
+        rm -f "$out"
+        read -r p _ f _ <<<"${line:-0 passed, 1 failed}"
+        sum_p=$((sum_p + p)) sum_f=$((sum_f + f))
+    done
+    echo "$sum_p passed, $sum_f failed"
+    return "$status"
+}
+
+# Several parts of one stage, one after the other.
 together() { # COMMAND... separated by "--"
-    local status=0 sum_p=0 sum_f=0 part=() word line p f out
+    local status=0 part=() outs=() word
     for word in "$@" --; do
         if [ "$word" != -- ]; then
             part+=("$word")
             continue
         fi
-        out=$(mktemp)
-        if "${part[@]}" >"$out" 2>&1; then :; else status=1; fi
-        cat "$out"
-        line=$(grep -aE '^[0-9]+ passed, [0-9]+ failed$' "$out" | tail -n 1)
-        rm -f "$out"
-        [ -n "$line" ] || line="0 passed, 1 failed"
-        read -r p _ f _ <<<"$line"
-        sum_p=$((sum_p + p)) sum_f=$((sum_f + f)) part=()
+        outs+=("$(mktemp)")
+        "${part[@]}" >"${outs[-1]}" 2>&1 || status=1
+        part=()
     done
-    echo "$sum_p passed, $sum_f failed"
-    return "$status"
+    add_up "$status" "${outs[@]}"
+}
+
+# Two parts at the same time: the second waits for sockets, disks and clocks half of its time, which the first one fills.
+beside() { # COMMAND... -- COMMAND...
+    local status=0 filler=() outs id
+    while [ "$1" != -- ]; do filler+=("$1") && shift; done
+    shift
+    outs=("$(mktemp)" "$(mktemp)")
+    (renice -n 19 "$BASHPID" >/dev/null && "${filler[@]}") >"${outs[0]}" 2>&1 &
+    id=$!
+    "$@" >"${outs[1]}" 2>&1 || status=1
+    wait "$id" || status=1
+    add_up "$status" "${outs[@]}"
 }
 
 server_tests() { # FOLDER OPTIONS...
@@ -231,14 +253,14 @@ stage_compat() {
 stage_asan() {
     built asan || return 1
     export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_leaks=1 SKERRY_TEST_SLOW=8
-    together run_suites build-asan 4 unit sim crash -- server_tests build-asan --workers 2 --shards 8
+    beside run_suites build-asan 8 unit sim crash -- server_tests build-asan --workers 2 --shards 8
 }
 
 # What crosses threads; the rest of the code has one.
 stage_tsan() {
     built tsan || return 1
     export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1 SKERRY_TEST_SLOW=8
-    together run_suites build-tsan 4 threads -- server_tests build-tsan --workers 2 --shards 2 -k pipeline,commands,stream,see_one_redis
+    beside run_suites build-tsan 8 threads -- server_tests build-tsan --workers 2 --shards 2 -k pipeline,commands,stream,see_one_redis
 }
 
 stage_fuzz() {
