@@ -69,6 +69,8 @@ void uring_ring_close(struct uring *u);
 // Submits what is queued; waits for a completion for `wait_ns` (0 = not at all) and runs the kernel's pending work of this ring.
 // 0, or -errno of a wait that ended early (-ETIME, -EINTR).
 int uring_enter(struct uring *u, uint64_t wait_ns);
+// Submits what is queued, and looks for no completion.
+void uring_submit_now(struct uring *u);
 // Lets the kernel move overflowed completions into the queue.
 void uring_flush_overflow(struct uring *u);
 // A free submission entry, zeroed; submits what is queued when there is none.

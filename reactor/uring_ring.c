@@ -171,7 +171,7 @@ void uring_flush_overflow(struct uring *u)
     (void)enter(u, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0);
 }
 
-static cold void submit_now(struct uring *u)
+void uring_submit_now(struct uring *u)
 {
     uring_buffers_publish(u);
     __atomic_store_n(u->ring.sq.ktail, u->sq_tail, __ATOMIC_RELEASE);
@@ -184,7 +184,7 @@ void uring_sqe_room(struct uring *u, uint32_t count)
 {
     assert(count <= u->sq_mask + 1);
     if (unlikely(uring_unsubmitted(u) + count > u->sq_mask + 1))
-        submit_now(u);
+        uring_submit_now(u);
 }
 
 struct io_uring_sqe *uring_sqe(struct uring *u)

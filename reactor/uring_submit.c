@@ -181,6 +181,18 @@ static uint32_t chain_length(const struct op *op)
     return n;
 }
 
+static bool is_file_op(const struct op *op)
+{
+    return op->kind == OP_READ || op->kind == OP_WRITE || op->kind == OP_FSYNC;
+}
+
+// The kernel hands the device what one submission wants of it when it has gone through all of that submission: a write with the sends of a
+// turn behind it would begin a hundred microseconds late.
+static bool goes_alone(const struct op *op, const struct op *next)
+{
+    return unlikely(is_file_op(op)) && next != NULL && !is_file_op(next) && !(op->flags & OP_LINK);
+}
+
 void uring_prepare(struct uring *u)
 {
     if (unlikely(!u->wake_armed))
@@ -206,8 +218,11 @@ void uring_prepare(struct uring *u)
         if (op->kind != OP_CANCEL)
             op->target = NULL;
         u->reactor.stats.ops++;
+        bool alone = goes_alone(op, next);
         prepare_one(u, op);
         if (unlikely(one_by_one) && !in_chain)
             (void)uring_enter(u, 0);
+        else if (alone)
+            uring_submit_now(u);
     }
 }

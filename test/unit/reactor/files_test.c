@@ -167,6 +167,36 @@ static void a_write_goes_where_it_was_told(void)
     world_close();
 }
 
+static void a_write_is_not_kept_back_by_what_is_submitted_behind_it(void)
+{
+    if (!world_is_uring())
+        return; // elsewhere an op is a system call anyway
+    world_open(world_options());
+    int fd = temporary_file(), ends[2];
+    static uint8_t bytes[512];
+    check_equal(pipe2(ends, O_CLOEXEC), 0);
+    check_equal(write(ends[1], bytes, 1), 1);
+    struct op w = op_file(OP_WRITE, fd, bytes, 512, 0, 0), s = op_file(OP_FSYNC, fd, NULL, 0, 0, 0);
+    struct op poll = { .kind = OP_POLL, .fd = ends[0], .fixed_buffer = -1 };
+    (void)world_turn(0); // and with it what the reactor submits for itself
+    uint64_t enters = world.r->stats.enters;
+    reactor_submit(world.r, &w);
+    reactor_submit(world.r, &s);
+    reactor_submit(world.r, &poll);
+    (void)world_turn(0);
+    check(world.r->stats.enters >= enters + 2);
+    world_until_idle(&w);
+    world_until_idle(&s);
+    world_until_idle(&poll);
+    check_equal(world_last(&w)->result, 512);
+    check_equal(world_last(&s)->result, 0);
+    check(world_last(&poll)->result > 0);
+    close(fd);
+    close(ends[0]);
+    close(ends[1]);
+    world_close();
+}
+
 // Only files: whatever else is asked for ends at once, and what it is linked to as well.
 static void the_blocking_backend_knows_only_files(void)
 {
@@ -200,4 +230,5 @@ static void the_blocking_backend_knows_only_files(void)
 
 TESTS(TEST(files_are_written_synced_and_read), TEST(what_is_linked_to_a_failure_is_not_done),
       TEST(fixed_buffers_are_used_where_there_are_some), TEST(links_are_not_torn_by_a_full_queue), TEST(a_write_goes_where_it_was_told),
-      TEST(the_blocking_backend_knows_only_files), TEST(an_idle_wait_sleeps_as_long_as_it_was_told))
+      TEST(a_write_is_not_kept_back_by_what_is_submitted_behind_it), TEST(the_blocking_backend_knows_only_files),
+      TEST(an_idle_wait_sleeps_as_long_as_it_was_told))
