@@ -213,7 +213,7 @@ stage_clang() {
 }
 
 stage_check() {
-    built clang && run_suites build-clang 1 check
+    built clang && beside python3 test/check/coverage.py . -- run_suites build-clang 1 check
 }
 
 stage_model() {

@@ -212,8 +212,10 @@ static void trouble_is_told_when_the_last_segment_is_half_full_and_it_resumes_by
     check(atomic_load(&l->ports[0].room) == UINT64_MAX);
     log_told(l->log, 0);
     log_segment_trouble(l->log, -ENOSPC);
+    check(log_segments_given(l->log));
     lab_step(l);
     check_equal(log_state(l->log), LOG_RUNS);
+    check(!log_segments_given(l->log)); // told once
     check_equal(atomic_load(&l->ports[0].room), 28 * 4096 / 8);
     check_equal(atomic_load(&log_stats(l->log)->error), -ENOSPC);
     lab_send(l, 0, 14 * 4096 - 200);
@@ -258,6 +260,8 @@ static void a_disk_that_refuses_segments_for_good_ends_the_log_once_the_ready_on
     check_equal(log_state(l->log), LOG_POISONED);
     check_equal(atomic_load(&log_stats(l->log)->error), -EROFS);
     check_equal(lab_durable(l, 1), 0);
+    log_segment_trouble(l->log, -ENOSPC);
+    check(!log_segments_given(l->log)); // nothing that is told wakes a log that has ended
     lab_free(l);
 }
 

@@ -147,6 +147,19 @@ static void an_older_snapshot_that_the_log_does_not_reach_is_no_help(void)
     end();
 }
 
+static void a_lost_snapshot_of_nothing_at_the_logs_beginning_is_no_loss(void)
+{
+    begin(1);
+    lay_snapshot(&l, 1, 1, 0, "");
+    lay_segment(&l);
+    lay_keys(&l, 2, 0);
+    lay_manifest(&l);
+    sim_disk_flip(l.disk, snapshot_file(1, 0), 30, 1);
+    says(RECOVER_CLEAN, "R1", "1 2");
+    warned("goes back to the beginning");
+    end();
+}
+
 static void a_snapshot_of_another_kind_is_not_taken(void)
 {
     static const char *const SAYS[] = { "another set",   "another number of shards", "number of entries", "watermark",
@@ -672,9 +685,9 @@ TESTS(TEST(a_snapshot_comes_first_and_the_records_behind_it_after), TEST(a_snaps
       TEST(a_snapshot_that_is_damaged_at_its_ends_is_passed_over), TEST(a_snapshot_whose_damage_shows_late_is_taken_back),
       TEST(without_any_good_snapshot_a_whole_log_will_do), TEST(without_any_good_snapshot_and_log_it_is_refused),
       TEST(a_snapshot_counts_though_the_segment_behind_it_was_only_being_begun),
-      TEST(an_older_snapshot_that_the_log_does_not_reach_is_no_help), TEST(a_snapshot_of_another_kind_is_not_taken),
-      TEST(damage_that_the_snapshot_covers_does_not_matter), TEST(a_log_that_ends_before_its_snapshot_begins_anew_behind_it),
-      TEST(the_rest_of_a_chain_below_the_snapshot_is_passed_over),
+      TEST(an_older_snapshot_that_the_log_does_not_reach_is_no_help), TEST(a_lost_snapshot_of_nothing_at_the_logs_beginning_is_no_loss),
+      TEST(a_snapshot_of_another_kind_is_not_taken), TEST(damage_that_the_snapshot_covers_does_not_matter),
+      TEST(a_log_that_ends_before_its_snapshot_begins_anew_behind_it), TEST(the_rest_of_a_chain_below_the_snapshot_is_passed_over),
       TEST(the_first_needed_segment_may_begin_inside_a_chain_that_the_snapshot_holds),
       TEST(the_rest_of_a_chain_at_the_beginning_must_end_before_something_else_comes),
       TEST(salvage_goes_on_behind_damage_and_lists_what_is_lost), TEST(salvage_of_what_is_whole_says_so),
