@@ -6,7 +6,7 @@
 set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config liburing-dev libnuma-dev libmimalloc-dev libxxhash-dev liblz4-dev"
-tests="g++ clang clang-format libclang-rt-dev python3 python3-dev python3-venv redis-server redis-tools libhiredis-dev spin util-linux git libfuse3-dev fuse3 e2fsprogs"
+tests="g++ clang clang-format libclang-rt-dev python3 python3-dev python3-venv redis-server redis-tools libhiredis-dev spin util-linux git libfuse3-dev fuse3 e2fsprogs faketime"
 # What a test uses where it is there, and does without elsewhere.
 wishes=
 if [ "${1:-build}" = test ] && grep -q "^ID=debian" /etc/os-release 2>/dev/null; then

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever runs out (descriptors, clients, memory, locked memory, queue entries), the server says so and keeps serving."""
 
+import glob
 import os
+import re
 import selectors
 import shutil
 import signal
 import socket
+import tempfile
 import time
 
 from harness import BACKENDS, Client, Error, Server, Skip, check, check_equal, encode, raise_descriptor_limit, test, wait_until
@@ -350,3 +353,45 @@ def a_server_that_stood_still_goes_on_where_the_clock_is(config):
         check_equal(c.call("MGET", *[f"short{i}" for i in range(200)]), [None] * 200, "keys that fell due meanwhile")
         check_equal(c.call("EXISTS", *[f"long{i}" for i in range(200)]), 200, "keys without a deadline")
         wait_until(lambda: c.call("DBSIZE") == 200, 20, "removal of what fell due")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def a_wall_clock_that_is_set_moves_deadlines_and_nothing_else(config):
+    """Deadlines are wall time, as in Redis: a clock set back makes keys live longer, one set forward ends them; idle clients,
+    uptime and everything else that measures keep to the steady clock."""
+    with open(os.path.join(config.build, "skerryd"), "rb") as program:
+        if re.search(rb"__[at]san_init", program.read()):
+            raise Skip("a sanitizer's library comes before any other")
+    library = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+    with tempfile.NamedTemporaryFile("w+") as offset:
+
+        def set_clock(seconds):
+            offset.seek(0)
+            offset.write(f"{seconds:+020d}s\n")
+            offset.flush()
+            wait_until(lambda: abs(int(c.call("TIME")[0]) - time.time() - seconds) < 5, 10, "the set clock")
+
+        env = {**os.environ, "LD_PRELOAD": library[0], "FAKETIME_TIMESTAMP_FILE": offset.name, "FAKETIME_NO_CACHE": "1",
+               "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        offset.write("+0s\n")
+        offset.flush()
+        with Server(config, "--timeout", "3600", env=env) as s, s.client() as c:
+            c.must("SET", "stays", "v")
+            for i in range(200):
+                c.must("SET", f"key{i}", "v", "PX", 600000 + i)
+            set_clock(-86400)
+            check(86400 * 1000 < c.call("PTTL", "key0") <= 86400 * 1000 + 600000, "a clock set back lengthens a life")
+            for i in range(200):
+                c.must("SET", f"short{i}", "v", "PX", 500)
+            wait_until(lambda: c.call("DBSIZE") == 201, 20, "removal of what fell due on the day before")
+            set_clock(0)
+            check_equal(c.call("EXISTS", *[f"key{i}" for i in range(200)]), 200, "keys after the clock is right again")
+            check(0 < c.call("PTTL", "key0") <= 600000, "the old deadline")
+            set_clock(86400 * 400)
+            check_equal(c.call("GET", "key7"), None, "a key whose deadline the clock has passed")
+            wait_until(lambda: c.call("DBSIZE") == 1, 20, "removal of what fell due at once")
+            c.must("SET", "later", "v", "EX", 100)
+            set_clock(0)
+            check_equal(c.call("MGET", "stays", "later"), [b"v", b"v"], "what was set meanwhile")
+            text = c.call("INFO", "server").decode()
+            check(int(text.split("uptime_in_seconds:")[1].split("\r\n")[0]) < 3600, "uptime")
