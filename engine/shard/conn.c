@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/shard/bundle.h"
 #include "engine/shard/durability.h"
 #include "engine/shard/gather.h"
 #include "engine/shard/monitor.h"
@@ -192,7 +193,8 @@ void conn_out_end(struct conn *c)
 uint64_t conn_memory(const struct conn *c)
 {
     uint64_t bytes = sizeof *c + c->sending.cap + c->stash.cap + c->carry.cap + c->later.cap + resp_memory(&c->parser);
-    bytes += (uint64_t)c->pending_count * sizeof(struct pending) + c->blobs_cap * sizeof(struct blob *);
+    bytes +=
+        (uint64_t)c->pending_count * sizeof(struct pending) + c->bundles * sizeof(struct bundle) + c->blobs_cap * sizeof(struct blob *);
     bytes += (c->refs.cap + c->sending_refs.cap) * sizeof(struct ref);
     if (c->pieces != NULL)
         bytes += sizeof *c->pieces + REFS_PIECES * sizeof(struct iovec);
@@ -532,7 +534,7 @@ void conn_forget_pending(struct conn *c)
     }
     c->pending = NULL;
     c->pending_tail = &c->pending;
-    c->pending_count = 0;
+    c->pending_count = c->bundles = 0;
     c->pending_values = 0;
 }
 
@@ -623,6 +625,10 @@ struct pending *pending_new(struct worker *w)
 
 struct pending *pending_free(struct worker *w, struct pending *p)
 {
+    if (p->kind == PENDING_BUNDLE) {
+        bundle_free(w, bundle_of(p));
+        return NULL;
+    }
     if (p->block != NULL)
         mesh_block_release(&w->mesh, p->block);
     blob_free(p->value);
@@ -653,13 +659,24 @@ static cold void advance_value(struct conn *c, struct buf *out, const struct pen
         out->failed = true;
 }
 
+void conn_write_value(struct conn *c, struct buf *out, struct blob *value)
+{
+    c->pending_values -= value->len;
+    if (!refer_to(c, out, value, false))
+        out->failed = true;
+}
+
 // The first pending has its reply: it and whatever was waiting only for it goes out.
 static void advance(struct conn *c, struct buf *out)
 {
     uint64_t stash_used = 0;
     while (c->pending != NULL && c->pending->ready) {
         struct pending *p = c->pending;
-        if (unlikely(p->value != NULL))
+        if (p->kind == PENDING_BUNDLE) {
+            stash_used += bundle_write(c, bundle_of(p), out, stash_used);
+            c->pending_count -= bundle_of(p)->count - 1;
+            c->bundles--;
+        } else if (unlikely(p->value != NULL))
             advance_value(c, out, p);
         else if (unlikely(p->frame != 0) && !p->silent)
             native_frame(out, slice_of(p->bytes, p->len), (uint8_t)(p->frame - 1));
@@ -680,6 +697,17 @@ static void advance(struct conn *c, struct buf *out)
     } else {
         buf_consume(&c->stash, stash_used);
     }
+}
+
+void conn_advance(struct conn *c)
+{
+    advance(c, conn_out_begin(c));
+    conn_out_end(c);
+    if (unlikely(c->crowded) && c->pending_count <= PENDING_MAX / 2) {
+        c->crowded = false;
+        go_on_later(c);
+    }
+    conn_settle(c);
 }
 
 static void deliver_part(struct worker *w, struct pending *p, uint8_t *heap, const uint8_t *bytes, uint64_t len)
@@ -714,13 +742,7 @@ void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block,
     if (unlikely(p->barrier))
         conn_pass(c);
     if (likely(c->pending == p)) {
-        advance(c, conn_out_begin(c));
-        conn_out_end(c);
-        if (unlikely(c->crowded) && c->pending_count <= PENDING_MAX / 2) {
-            c->crowded = false;
-            go_on_later(c);
-        }
-        conn_settle(c);
+        conn_advance(c);
         return;
     }
     if (block != NULL) {

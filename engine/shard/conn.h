@@ -56,6 +56,7 @@ enum pending_kind {
     PENDING_REPLY,   // of a request of the connection
     PENDING_PART,    // part `part` of the struct gather `owner`
     PENDING_GRANT,   // of participant `part` of the struct txn `owner`
+    PENDING_BUNDLE,  // of requests of the connection: a struct bundle
     PENDING_SETTLED, // a worker has what the struct waiter `owner` asks for (durability_commands.c)
 };
 
@@ -117,7 +118,8 @@ struct conn {
     struct msghdr *pieces; // heap: the msghdr and its REFS_PIECES pieces, of a send with refs
     struct pending *pending;
     struct pending **pending_tail;
-    uint32_t pending_count;
+    uint32_t pending_count;  // requests
+    uint32_t bundles;        // among `pending`
     uint64_t pending_values; // bytes of large values in `pending` that wait for replies in front of them
     struct buf stash;
     struct resp parser;
@@ -210,6 +212,10 @@ struct pending *pending_free(struct worker *w, struct pending *p);
 struct pending *conn_expect(struct conn *c);
 // The reply of `p` is here: `block` or `heap` or neither holds the bytes (then they are copied when they have to wait). Takes `heap`.
 void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block, uint8_t *heap, const uint8_t *bytes, uint64_t len);
+// The first one that is due is ready.
+void conn_advance(struct conn *c);
+// Appends a large value as RESP, by reference, that counted in pending_values.
+void conn_write_value(struct conn *c, struct buf *out, struct blob *value);
 // It is this large value, whose pin is taken; only for requests that said conn_may_refer.
 void conn_deliver_value(struct worker *w, struct pending *p, struct blob *value);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "engine/shard/bundle.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/defer.h"
 #include "engine/shard/durability.h"
@@ -293,6 +294,8 @@ static cold void notes_of(struct worker *w, uint32_t from, const struct served *
     send_note(w, from, s->head->cookie, large, LOG_LARGE_REPLY);
 }
 
+#define MESH_ODD (MESH_HAS_BLOBS | MESH_WATCHER | MESH_IN_TXN) // what a glance does not look at
+
 // The commonest request of another worker, GET of a small string that is here, as glance.h does it for frames: the command's answer and
 // what it counts, written into the open block. False: nothing has happened.
 static inline bool serve_glance(struct worker *w, uint32_t from, const struct served *s)
@@ -300,7 +303,8 @@ static inline bool serve_glance(struct worker *w, uint32_t from, const struct se
     const struct mesh_request *head = s->head;
     uint8_t *at = NULL;
     struct slice value;
-    if (head->argc != 2 || head->flags != 0 || head->command >= MESH_WORDS || command_at(head->command) != w->native_commands[FCNP_GET])
+    if (head->argc != 2 || (head->flags & MESH_ODD) != 0 || head->command >= MESH_WORDS ||
+        command_at(head->command) != w->native_commands[FCNP_GET])
         return false;
     if (unlikely(s->keyspace == NULL || w->gated || w->txns.intents.count > 0 || w->watch.reply_min <= GLANCE_MAX))
         return false;
@@ -358,6 +362,12 @@ static void serve_one(struct worker *w, uint32_t from, struct served *s, struct 
     if (!out.borrowed)
         *(struct mesh_heap *)(reply + 1) = (struct mesh_heap){ .bytes = out.data, .len = out.len };
     w->stats.requests_served++;
+}
+
+void forward_serve_single(struct worker *w, uint32_t from, const struct mesh_request *head, const struct item *item, struct span *timed)
+{
+    struct served s = { .head = head, .argv = item->request.argv, .keyspace = item->keyspace, .hash = item->hash };
+    serve_one(w, from, &s, timed);
 }
 
 // One request with more arguments than the batch's array holds.
@@ -419,10 +429,14 @@ void forward_serve(struct worker *w, struct mesh_block *block)
     uint32_t offset = 0;
     while (offset < block->len) {
         uint32_t count = 0, args = 0;
+        if (((const struct mesh_request *)(const void *)(block->data + offset))->command == MESH_BUNDLE) {
+            offset = bundle_serve(w, block, offset);
+            continue;
+        }
         while (count < BATCH_REQUESTS && offset < block->len) {
             struct served *s = &batch[count];
             s->head = (const struct mesh_request *)(const void *)(block->data + offset);
-            if (s->head->argc > BATCH_ARGS - args)
+            if (s->head->argc > BATCH_ARGS - args || s->head->command == MESH_BUNDLE)
                 break;
             offset += s->head->size;
             views(s, w->args + args);
@@ -451,13 +465,34 @@ static cold void take_note(struct worker *w, const struct pending *p, const stru
     stopwatch_keep(w, (int)note->kind, note->entry, c != NULL ? &c->client : NULL);
 }
 
+// To one request of a bundle.
+static void answer_bundled(struct worker *w, struct pending *p, uint32_t at, const struct mesh_reply *reply)
+{
+    const struct mesh_heap *heap = (const struct mesh_heap *)(const void *)(reply + 1);
+    if (reply->heap == MESH_VALUE) {
+        bundle_value(w, p, at, blob_at((const uint8_t *)(reply + 1)));
+        return;
+    }
+    if (reply->heap == MESH_BYTES) {
+        bundle_reply(w, p, at, slice_of(reply + 1, reply->len));
+        return;
+    }
+    bundle_reply(w, p, at, slice_of(heap->bytes, heap->len));
+    free(heap->bytes);
+}
+
 void forward_answers(struct worker *w, struct mesh_block *block)
 {
     for (uint32_t offset = 0; offset < block->len;) {
         const struct mesh_reply *reply = (const struct mesh_reply *)(const void *)(block->data + offset);
         offset += (uint32_t)round_up(sizeof *reply + reply->len, MESH_ALIGN);
-        struct pending *p = (struct pending *)(uintptr_t)reply->cookie;
-        if (unlikely(reply->heap == MESH_LINES)) {
+        struct pending *p = (struct pending *)(uintptr_t)(reply->cookie & ((UINT64_C(1) << BUNDLE_AT_SHIFT) - 1));
+        uint32_t at = (uint32_t)(reply->cookie >> BUNDLE_AT_SHIFT);
+        if (likely(reply->heap == MESH_PIECE)) {
+            bundle_piece(w, p, slice_of(reply + 1, reply->len));
+        } else if (unlikely(at > 0) && reply->heap != MESH_NOTE) {
+            answer_bundled(w, p, at - 1, reply);
+        } else if (unlikely(reply->heap == MESH_LINES)) {
             monitor_show(w, slice_of(reply + 1, reply->len));
         } else if (unlikely(reply->heap == MESH_NOTE)) {
             take_note(w, p, (const struct mesh_note *)(const void *)(reply + 1));

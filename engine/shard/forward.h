@@ -26,6 +26,9 @@ bool forward_send(struct worker *w, const struct forward *f, struct pending *p);
 
 // A block of requests of another worker; the answers go into the open block back to it.
 void forward_serve(struct worker *w, struct mesh_block *block);
+// One request as if it had come alone; `item` is where it belongs. `timed`: of this request, or NULL.
+struct span;
+void forward_serve_single(struct worker *w, uint32_t from, const struct mesh_request *head, const struct item *item, struct span *timed);
 // A block of answers.
 void forward_answers(struct worker *w, struct mesh_block *block);
 

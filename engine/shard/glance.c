@@ -89,7 +89,7 @@ void glance_gather_resp(struct conn *c, struct slice in, struct gathered *g)
             .shard = shard,
             .worker = memo.worker,
             .end = (uint32_t)(at - in.data),
-            .hot = memo.worker == own ? HOT_GLANCE : HOT_NOT,
+            .hot = memo.worker == own ? HOT_GLANCE : HOT_AWAY,
         };
         argv += hot.argc;
         if (likely(memo.keyspace != NULL)) {

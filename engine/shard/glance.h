@@ -39,11 +39,11 @@ void glance_gather_resp(struct conn *c, struct slice in, struct gathered *g);
 // Requests of this connection may be taken so: it has authenticated, has a port of all shards, and the parser holds nothing of a cut one.
 bool glance_may_gather(const struct conn *c);
 
-// Nothing stands between a request of this connection and its reply.
+// Nothing stands between a request of this connection and its reply, but perhaps replies that are due from elsewhere.
 static inline bool glance_may(const struct conn *c)
 {
     const struct worker *w = c->worker;
-    return conn_runs(c) && c->pending == NULL && !c->queueing && w->txns.intents.count == 0 && w->watch.reply_min > GLANCE_MAX &&
+    return conn_runs(c) && !c->queueing && w->txns.intents.count == 0 && w->watch.reply_min > GLANCE_MAX &&
            (likely(!w->gated) || gate_lets_reads(c)) &&
            (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_CLOSE_AFTER_REPLY)) == 0;
 }

@@ -118,6 +118,7 @@ static struct mesh_block *block_new(struct mesh *m, enum mesh_kind kind, size_t 
     b->from = m->self;
     b->len = 0;
     b->count = 0;
+    b->newest = 0;
     b->refs = 1;
     return b;
 }
@@ -170,6 +171,7 @@ void *mesh_append(struct mesh *m, uint32_t target, enum mesh_kind kind, size_t s
     if (b == NULL)
         return NULL;
     void *at = b->data + b->len;
+    b->newest = b->len;
     b->len += (uint32_t)size;
     b->count++;
     return at;
@@ -225,6 +227,7 @@ bool mesh_push_to(struct mesh *m, struct worker **workers, uint32_t target)
 
 void mesh_push(struct mesh *m, struct worker **workers)
 {
+    m->pushes++;
     for (uint32_t t = 0; t < m->count; t++)
         if (mesh_push_to(m, workers, t))
             reactor_wake(workers[t]->reactor, workers[m->self]->reactor);

@@ -23,7 +23,8 @@
 #define MESH_WORKERS_MAX 256
 #define MESH_BLOCK_SIZE  (32 * 1024)
 #define MESH_RING_SLOTS  256
-#define MESH_DRAIN_MAX   64 // blocks per peer and turn
+#define MESH_DRAIN_MAX   64  // blocks per peer and turn
+#define MESH_AHEAD       512 // bytes: how far ahead of a walk through a block its lines, another core's, are asked for
 
 enum mesh_kind { MESH_REQUESTS, MESH_REPLIES };
 
@@ -34,7 +35,8 @@ struct mesh_block {
     uint32_t len;
     uint32_t cap;
     uint32_t count;
-    uint32_t refs; // pendings whose reply still lies here, plus one while it is walked
+    uint32_t newest; // offset of the last message
+    uint32_t refs;   // pendings whose reply still lies here, plus one while it is walked
     _Alignas(16) uint8_t data[];
 };
 
@@ -77,6 +79,7 @@ enum mesh_flag {
 #define MESH_SETTLE  0xfff9u // answered, without bytes, when all that was changed so far is durable
 #define MESH_CUT     0xfff8u // cookie: the snapshot that this worker cuts for (save.h). No answer
 #define MESH_UNLOG   0xfff7u // the log goes (logging_switch.h). No answer
+#define MESH_BUNDLE  0xfff6u // argc plain GETs and SETs (bundle.h)
 #define MESH_WORDS   0xfff0u // from here on
 
 #define MESH_NO_SHARD UINT16_MAX
@@ -96,6 +99,7 @@ enum mesh_reply_form {
     MESH_VALUE, // what GET found, to which its connection writes the header
     MESH_NOTE,  // no reply
     MESH_LINES, // nor this: bytes for the monitors there
+    MESH_PIECE, // replies to requests of a bundle (bundle.h)
 };
 
 // For the log of slow and large commands; comes before the reply of its request.
@@ -124,7 +128,8 @@ struct mesh {
     struct mesh_peer *peers; // [count]; the own one is unused
     struct mesh_block *pool;
     uint32_t pool_count;
-    uint64_t bytes; // of blocks made less those freed here, modulo 2^64: the sum over all workers is what there is
+    uint64_t pushes; // calls of mesh_push
+    uint64_t bytes;  // of blocks made less those freed here, modulo 2^64: the sum over all workers is what there is
     _Alignas(64) _Atomic uint64_t inbox[MESH_WORKERS_MAX / 64]; // bit s: worker s has pushed something
 };
 
@@ -138,6 +143,23 @@ void mesh_deinit(struct mesh *m);
 
 // Room for a message of `size` bytes (rounded up to MESH_ALIGN) in the open block to `target`; NULL = out of memory.
 void *mesh_append(struct mesh *m, uint32_t target, enum mesh_kind kind, size_t size);
+// `size` bytes more, a multiple of MESH_ALIGN, for the newest message to `target`, if that is this word's with this cookie: one argument
+// more. NULL: it is not, or the block is full.
+static inline void *mesh_lengthen(struct mesh *m, uint32_t target, uint16_t word, uint64_t cookie, size_t size)
+{
+    struct mesh_block *b = m->peers[target].open[MESH_REQUESTS];
+    if (b == NULL || b->len == 0 || b->cap - b->len < size)
+        return NULL;
+    struct mesh_request *head = (struct mesh_request *)(void *)(b->data + b->newest);
+    if (head->cookie != cookie || head->command != word)
+        return NULL;
+    void *at = b->data + b->len;
+    head->argc++;
+    head->size += (uint32_t)size;
+    b->len += (uint32_t)size;
+    return at;
+}
+
 // Bytes left in the open block (a fresh one when there is none): for replies written in place.
 size_t mesh_room(struct mesh *m, uint32_t target, enum mesh_kind kind, uint8_t **at);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/shard/bundle.h"
 #include "engine/shard/defer.h"
 #include "engine/shard/fanout.h"
 #include "engine/shard/forward.h"
@@ -411,6 +412,9 @@ static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i,
     struct glanced done = { 0 };
     if (unlikely(!glance_may(c)))
         return i;
+    bool bundles = !native && !c->worker->gated;
+    if (unlikely(c->pending != NULL))
+        return bundles ? bundle_range(c, items, i, end, ahead, count) : i;
     bool may_set = c->worker->options.maxmemory == 0;
     for (; i < end && items[i].hot >= HOT_GLANCE; i++) {
         if (i + ahead < count)
@@ -420,6 +424,8 @@ static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i,
     }
     if (i > first)
         glance_count(c, &done, &items[i - 1]);
+    if (bundles && i < end && items[i].hot == HOT_AWAY)
+        i = bundle_range(c, items, i, end, ahead, count);
     return i;
 }
 
@@ -431,7 +437,7 @@ static inline uint32_t run_range(struct conn *c, struct batch *b, uint32_t i, ui
     uint64_t unsent = conn_unsent(c);
     uint64_t much = looked_at_from(c, unsent);
     for (; i < end; i++) {
-        if (items[i].hot >= HOT_GLANCE) {
+        if (items[i].hot >= HOT_AWAY) {
             i = glance_range(c, b, i, end, native);
             unsent = conn_unsent(c);
             if (i == end)

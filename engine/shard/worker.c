@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/shard/bundle.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/export.h"
 #include "engine/shard/native.h"
@@ -140,6 +141,7 @@ struct worker *worker_free(struct worker *w)
         next = p->next;
         free(p);
     }
+    bundle_pool_free(w);
     txns_deinit(&w->txns);
     stopwatch_deinit(w);
     buf_deinit(&w->lines);

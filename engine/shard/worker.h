@@ -140,6 +140,7 @@ struct pause {
 enum item_hot {
     HOT_NOT,
     HOT_FRAME,
+    HOT_AWAY,   // no frame: plain RESP, of another worker's key (bundle.h)
     HOT_GLANCE, // of a key of this worker: may be answered at a glance (glance.h)
     HOT_CLAIM,  // the same, and the route hash is what the client says it is (native_verify)
 };
@@ -245,6 +246,8 @@ struct worker {
     uint32_t listener_count, listener_cap;
     uint64_t accept_complaint_ns;
     struct pending *pending_free;
+    struct bundle *bundles; // to be used again
+    uint32_t bundle_count;
     struct database_stats *databases; // [options.databases]
     struct shard_stats *shards;       // [own shards]
     struct shard_stats *shards_next;  // being added up

@@ -4,7 +4,7 @@
 import random
 import threading
 
-from harness import ALL, BACKENDS, Failure, check, check_equal, encode, test
+from harness import ALL, BACKENDS, Failure, check, check_equal, encode, test, wait_until
 
 
 @test(ALL)
@@ -51,6 +51,50 @@ def replies_come_in_the_order_of_the_requests(s):
                 commands.append(("DBSIZE",))
                 want.append(len(model))
         check_equal(c.pipeline(commands), want, "replies")
+
+
+@test(ALL)
+def plain_requests_for_every_worker_are_answered_in_order(s):
+    """GET and SET as they travel together between workers, and among them what has to be answered alone."""
+    rng = random.Random(11)
+    sizes = [64] * 12 + [0, 1, 511, 512, 513, 900, 3000, 20000, 70000]
+    with s.client() as c:
+        model, db = {}, 0
+        for count in (1, 2, 3, 16, 64, 65, 200, 200, 16, 16):
+            commands, want = [], []
+            for _ in range(count):
+                key, roll = f"k{rng.randrange(40)}", rng.randrange(40)
+                if roll < 18:
+                    commands.append(("GET", key))
+                    want.append(model.get((db, key)))
+                elif roll < 34:
+                    model[db, key] = value = bytes([rng.randrange(97, 123)]) * rng.choice(sizes)
+                    commands.append(("SET", key, value))
+                    want.append("OK")
+                elif roll < 36:
+                    model[db, key] = b"x"
+                    commands += [("SET", key, "x", "EX", "1000"), ("APPEND", key, "")]
+                    want += ["OK", 1]
+                elif roll < 38:
+                    db = rng.randrange(3)
+                    commands += [("SELECT", db), ("CLIENT", "REPLY", "SKIP"), ("PING",)]
+                    want += ["OK"]
+                else:
+                    keys = [f"k{rng.randrange(40)}" for _ in range(3)]
+                    commands.append(("MGET", *keys))
+                    want.append([model.get((db, k)) for k in keys])
+            c.send(b"".join(encode(*command) for command in commands))
+            check_equal([c.read() for _ in want], want, f"replies to {count}")
+        for i in range(200):
+            c.call("SET", f"w{i}", "v")
+
+        def gets():
+            line = next(line for line in c.call("INFO", "commandstats").decode().splitlines() if line.startswith("cmdstat_get:"))
+            return int(line.split("calls=")[1].split(",")[0])
+
+        before = gets()
+        check_equal(c.pipeline([("GET", f"w{i}") for i in range(200)]), [b"v"] * 200, "replies")
+        wait_until(lambda: gets() == before + 200, 5, "the count of 200 calls")
 
 
 @test(ALL)

@@ -133,6 +133,28 @@ static void room_is_where_the_append_lands(void)
     tear_down();
 }
 
+static void only_the_newest_message_of_its_sender_grows(void)
+{
+    set_up();
+    struct mesh *m = &workers[0]->mesh;
+    check(mesh_lengthen(m, 1, MESH_BUNDLE, 7, 24) == NULL);
+    struct mesh_request *head = mesh_append(m, 1, MESH_REQUESTS, sizeof *head);
+    *head = (struct mesh_request){ .cookie = 7, .size = sizeof *head, .argc = 1, .command = MESH_BUNDLE };
+    check(mesh_lengthen(m, 1, MESH_BUNDLE, 8, 24) == NULL);
+    check(mesh_lengthen(m, 1, MESH_BARE, 7, 24) == NULL);
+    check(mesh_lengthen(m, 2, MESH_BUNDLE, 7, 24) == NULL);
+    check(mesh_lengthen(m, 1, MESH_BUNDLE, 7, 24) == head + 1);
+    check_equal(head->size, sizeof *head + 24);
+    check_equal(head->argc, 2);
+    check(mesh_lengthen(m, 1, MESH_BUNDLE, 7, MESH_BLOCK_SIZE) == NULL);
+    put(0, 1, 9);
+    check(mesh_lengthen(m, 1, MESH_BUNDLE, 7, 24) == NULL);
+    check_equal(m->peers[1].open[MESH_REQUESTS]->len, sizeof *head + 24 + MESH_ALIGN);
+    mesh_push(m, workers);
+    check(mesh_lengthen(m, 1, MESH_BUNDLE, 7, 24) == NULL);
+    tear_down();
+}
+
 static void a_reminded_peer_is_collected_again(void)
 {
     set_up();
@@ -144,4 +166,4 @@ static void a_reminded_peer_is_collected_again(void)
 
 TESTS(TEST(messages_of_a_turn_travel_in_one_block), TEST(the_receiver_adopts_the_block), TEST(a_full_ring_loses_and_reorders_nothing),
       TEST(a_message_larger_than_a_block_has_one_of_its_own), TEST(room_is_where_the_append_lands),
-      TEST(a_reminded_peer_is_collected_again))
+      TEST(only_the_newest_message_of_its_sender_grows), TEST(a_reminded_peer_is_collected_again))
