@@ -51,10 +51,10 @@ struct way {
 };
 
 static const struct way WAYS[] = {
-    { "io_uring DSYNC 1", REACTOR_URING, LOG_METHOD_DSYNC, 1 },          { "io_uring DSYNC 2", REACTOR_URING, LOG_METHOD_DSYNC, 2 },
-    { "io_uring DSYNC 4", REACTOR_URING, LOG_METHOD_DSYNC, 4 },          { "io_uring fdatasync", REACTOR_URING, LOG_METHOD_FDATASYNC, 2 },
-    { "io_uring linked", REACTOR_URING, LOG_METHOD_LINKED, 1 },          { "blocking DSYNC", REACTOR_BLOCKING, LOG_METHOD_DSYNC, 1 },
-    { "blocking fdatasync", REACTOR_BLOCKING, LOG_METHOD_FDATASYNC, 1 },
+    { "io_uring DSYNC 1", REACTOR_URING, LOG_METHOD_DSYNC, 1 },  { "io_uring DSYNC 2", REACTOR_URING, LOG_METHOD_DSYNC, 2 },
+    { "io_uring DSYNC 4", REACTOR_URING, LOG_METHOD_DSYNC, 4 },  { "io_uring fdatasync", REACTOR_URING, LOG_METHOD_FDATASYNC, 2 },
+    { "io_uring linked", REACTOR_URING, LOG_METHOD_LINKED, 1 },  { "io_uring auto", REACTOR_URING, LOG_METHOD_AUTO, 1 },
+    { "blocking DSYNC", REACTOR_BLOCKING, LOG_METHOD_DSYNC, 1 }, { "blocking fdatasync", REACTOR_BLOCKING, LOG_METHOD_FDATASYNC, 1 },
 };
 static const uint32_t WAITERS[] = { 1, 16, 64, 256 };
 

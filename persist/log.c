@@ -80,7 +80,7 @@ static void positions_take(struct log *l)
 int log_new(struct log **out, const struct log_options *options, struct reactor *r, struct log_port *const *ports)
 {
     assert(options->ports > 0 && options->frames_in_flight >= 1 && options->frames_in_flight <= LOG_FRAMES_MAX);
-    assert(options->method != LOG_METHOD_AUTO && options->origin.segment_size >= 4 * BLOCK_SIZE);
+    assert(options->origin.segment_size >= 4 * BLOCK_SIZE);
     *out = NULL;
     struct log *l = aligned_alloc(_Alignof(struct log), sizeof *l);
     if (l == NULL)

@@ -30,7 +30,7 @@ enum log_sync { // appendfsync
 };
 
 enum log_method {
-    LOG_METHOD_AUTO,      // by measurement when the log is opened (keeper.h)
+    LOG_METHOD_AUTO,      // dsync or linked, whichever has been quicker for frames of its size; keeper_measure: what is fastest alone
     LOG_METHOD_DSYNC,     // every frame written with RWF_DSYNC, several in flight
     LOG_METHOD_FDATASYNC, // writes in flight together, one sync for those that are complete
     LOG_METHOD_LINKED,    // one frame: write, linked sync
@@ -71,7 +71,7 @@ enum log_fault {
 struct log_options {
     struct log_origin origin;
     enum log_sync sync;
-    enum log_method method;    // not AUTO
+    enum log_method method;
     uint32_t frames_in_flight; // 1 to LOG_FRAMES_MAX
     uint32_t ports;
     uint64_t buffer_limit; // bytes of one worker that may wait
@@ -92,7 +92,7 @@ struct log_stats {
     _Atomic uint64_t pending_bytes;              // taken and not durable
     _Atomic int error;                           // -errno that poisoned it, or of the segment that could not be made; 0 = none
     _Atomic uint32_t sync;                       // enum log_sync in force
-    _Atomic uint32_t method;
+    _Atomic uint32_t method;                     // of the newest frame that was synced
 };
 
 struct log;

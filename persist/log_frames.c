@@ -11,6 +11,8 @@
 bool log_frames_free(const struct log *l)
 {
     bool alone = l->sync == LOG_SYNC_ALWAYS && l->options.method == LOG_METHOD_LINKED;
+    if (l->slot_count > 0 && l->slots[l->slot_first].synced && l->slots[l->slot_first].method == LOG_METHOD_LINKED)
+        return false;
     return l->slot_count < (alone ? 1 : l->options.frames_in_flight);
 }
 
@@ -87,10 +89,15 @@ static void op_submit(struct log *l, struct log_slot *slot, uint32_t which, void
 static void slot_submit(struct log *l, struct log_slot *slot, uint64_t offset, size_t len)
 {
     struct log_stretch *s = slot->stretch;
-    bool always = l->sync == LOG_SYNC_ALWAYS, linked = always && l->options.method == LOG_METHOD_LINKED;
-    uint8_t flags = linked ? OP_LINK : always && l->options.method == LOG_METHOD_DSYNC ? OP_DSYNC : 0;
+    enum log_method method = l->sync == LOG_SYNC_ALWAYS ? log_method_choose(l, slot->blocks) : LOG_METHOD_FDATASYNC;
+    bool linked = method == LOG_METHOD_LINKED;
+    uint8_t flags = linked ? OP_LINK : method == LOG_METHOD_DSYNC ? OP_DSYNC : 0;
     slot->synced = flags != 0;
+    slot->method = (uint8_t)method;
+    slot->fresh = s->fresh;
     slot->submitted_ns = l->r->now_ns;
+    if (slot->synced)
+        atomic_store_explicit(&l->stats.method, method, memory_order_relaxed);
     if (s->fresh) {
         segment_encode(&s->segment->header, slot->header);
         op_submit(l, slot, LOG_OP_HEADER, slot->header, BLOCK_SIZE, 0, flags);
@@ -122,6 +129,7 @@ static void slot_send(struct log *l, struct log_slot *slot, struct frame_head *h
     l->witness = h->durable;
     s->offset += len;
     s->last_lsn = slot->lsn = h->lsn;
+    slot->blocks = h->blocks;
     if (slot->ends_unit) {
         slot->mark.lsn = h->lsn;
         slot->mark.bytes = l->cut_bytes;
@@ -265,6 +273,7 @@ void log_frames_advance(struct log *l)
         l->written_lsn = slot->stretch->written_lsn = slot->lsn;
         if (slot->synced) {
             log_flush_count(l, slot->submitted_ns);
+            log_method_note(l, slot, l->r->now_ns - slot->submitted_ns);
         } else {
             l->unsynced_lsn = slot->lsn;
             l->unflushed_since_ns = log_earlier(l->unflushed_since_ns, l->r->now_ns);

@@ -3,6 +3,7 @@
 //
 //   log_cut.c       ports -> unit        which batches belong together
 //   log_frames.c    unit -> slots        bytes, checksums, write ops; which frames are written
+//   log_method.c    by which way a frame goes
 //   log_segments.c  ready -> stretches -> full
 //   log_flush.c     written -> durable   by fsync, or because the writes were synced themselves
 //   log.c           when each of them is done; what ports are told
@@ -67,10 +68,21 @@ struct log_slot {
     uint32_t waiting; // ops under way
     bool ends_unit;
     bool synced; // once it is written it is on the device
+    bool fresh;  // its segment's headers went with it
+    uint8_t method;
+    uint32_t blocks;
     struct log_stretch *stretch;
     uint64_t lsn;
     uint64_t submitted_ns, oldest_ns;
     struct log_mark mark; // with ends_unit
+};
+
+// Of one size of frames: what each way takes; 0: it has not been tried.
+#define LOG_WAYS  2
+#define LOG_SIZES 5
+struct log_ways {
+    uint64_t ns[LOG_WAYS];
+    uint32_t frames;
 };
 
 enum log_stop { LOG_STOP_NONE, LOG_STOP_DRAINS, LOG_STOP_LAST_FRAME, LOG_STOP_DONE };
@@ -107,6 +119,7 @@ struct log {
     size_t arena_size, slot_size;
     int16_t fixed_buffer;
     struct log_slot slots[LOG_FRAMES_MAX];
+    struct log_ways ways[LOG_SIZES];
     uint32_t slot_first, slot_count;
     uint64_t written_lsn;    // all frames up to it are written
     uint64_t unsynced_lsn;   // the last one that was written without being synced itself
@@ -193,6 +206,10 @@ bool log_frames_close(struct log *l, enum frame_flag flag);
 void log_frames_done(struct log *l, const struct completion *done);
 // Moves `written` on over what has completed.
 void log_frames_advance(struct log *l);
+
+// ---- log_method.c
+enum log_method log_method_choose(struct log *l, uint32_t blocks);
+void log_method_note(struct log *l, const struct log_slot *slot, uint64_t took_ns);
 
 // ---- log_segments.c
 void log_segments_collect(struct log *l);

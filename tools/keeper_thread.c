@@ -109,6 +109,11 @@ static void fill_options(struct durability *d)
         else if (l->options.method != fastest)
             in_flight = l->options.method == LOG_METHOD_LINKED ? 1 : 2;
     }
+    // In a ring it goes on measuring; what was found is how many writes at a time are worth it.
+    if (o->log_sync_method == LOG_METHOD_AUTO && l->host == NULL) {
+        in_flight = l->options.method == LOG_METHOD_DSYNC ? in_flight : 1;
+        l->options.method = LOG_METHOD_AUTO;
+    }
     l->options.frames_in_flight = o->log_frames_in_flight != 0 ? (uint32_t)o->log_frames_in_flight : in_flight;
     l->options.buffer_limit = o->log_buffer_limit;
     log_line(LOG_NOTICE, "log: %s, %s, at most %" PRIu32 " frames in flight, in %s%s%s", method_name(l->options.method),

@@ -378,11 +378,11 @@ static void on_say(void *context, int level, const char *text)
 
 struct node_knobs node_knobs_draw(struct prng *p)
 {
-    static const enum log_method METHODS[] = { LOG_METHOD_DSYNC, LOG_METHOD_FDATASYNC, LOG_METHOD_LINKED };
+    static const enum log_method METHODS[] = { LOG_METHOD_DSYNC, LOG_METHOD_FDATASYNC, LOG_METHOD_LINKED, LOG_METHOD_AUTO };
     static const enum log_sync SYNCS[] = { LOG_SYNC_ALWAYS, LOG_SYNC_ALWAYS, LOG_SYNC_EVERYSEC, LOG_SYNC_NO };
     // One after the other, so that every compiler draws the same.
     struct node_knobs k = { .workers = 1 + (uint32_t)prng_below(p, PAST_WORKERS) };
-    k.method = METHODS[prng_below(p, 3)];
+    k.method = METHODS[prng_below(p, 4)];
     k.sync = SYNCS[prng_below(p, 4)];
     k.frames = 1 + (uint32_t)prng_below(p, LOG_FRAMES_MAX);
     k.large = prng_below(p, 2) == 0 ? 0 : (uint32_t)prng_below(p, 60);

@@ -149,7 +149,7 @@ void knobs_of_durable(struct knobs *k, struct prng *p)
     struct storage_knobs *d = &k->storage;
     d->policy = (uint32_t)prng_below(p, 3);
     d->segment_size = PICK(p, 65536, 65536, 131072, 1048576);
-    d->method = PICK32(p, LOG_METHOD_DSYNC, LOG_METHOD_FDATASYNC, LOG_METHOD_LINKED);
+    d->method = PICK32(p, LOG_METHOD_AUTO, LOG_METHOD_DSYNC, LOG_METHOD_FDATASYNC, LOG_METHOD_LINKED);
     d->frames_in_flight = PICK32(p, 1, 2, 4, LOG_FRAMES_MAX);
     d->spare = PICK32(p, 0, 2, 4);
     d->hosted = prng_below(p, 2) == 0;
