@@ -155,69 +155,32 @@ static void wake_host(struct durability *d)
     reactor_wake(host != NULL ? host : d->server->workers[0]->reactor, NULL);
 }
 
-static void open_log(struct durability *d)
+static void fill(void *durability)
 {
-    struct logging *l = &d->server->logging;
-    if (atomic_load_explicit(&d->opened, memory_order_acquire) != l->turning.number)
-        return; // the main thread is at it
-    int rc = keeper_log_begin(d->keeper, &l->options.origin);
-    if (rc < 0) {
-        logging_switch_fail(l, SWITCH_CLOSES, "its first segment cannot be made", rc);
-    } else {
-        fill_options(d);
-        logging_switch_pass(l, SWITCH_OPENED);
-    }
-    durability_wake_workers(d);
-    wake_host(d);
+    fill_options(durability);
 }
 
 static void switch_step(struct durability *d)
 {
     struct logging *l = &d->server->logging;
-    enum switch_phase phase = logging_switch_phase(&l->turning);
-    if (phase == SWITCH_OPENS) {
-        open_log(d);
+    bool opened = atomic_load_explicit(&d->opened, memory_order_acquire) == l->turning.number; // else the main thread is at it
+    if (!logging_switch_keep(l, d->keeper, opened, fill, d))
         return;
-    }
-    if (phase != SWITCH_MADE && phase != SWITCH_DRAINED)
-        return;
-    if (phase == SWITCH_MADE)
-        keeper_attach(d->keeper, logging_log(l));
-    else
-        keeper_log_end(d->keeper);
-    if (!l->turning.clean)
-        log_line(LOG_WARNING, "the log was switched off with changes that could not be written");
-    logging_switch_pass(l, phase == SWITCH_MADE ? SWITCH_READY : SWITCH_CLOSES);
     durability_wake_workers(d);
-}
-
-static void give_up_late(struct durability *d, const char *why, int error)
-{
-    atomic_store_explicit(&d->keeper_over, true, memory_order_release);
-    logging_switch_fail(&d->server->logging, SWITCH_CLOSES, why, error);
-    durability_wake_workers(d);
+    wake_host(d);
 }
 
 // Nothing was there when the server started, so nothing is to be loaded.
 static bool begin_late(struct durability *d)
 {
-    struct logging *l = &d->server->logging;
-    bool waits = false;
-    while (!waits && keeper_load_step(d->keeper, &waits) == KEEPER_LOADING)
-        continue;
-    const struct recover_report *report = waits ? NULL : keeper_report(d->keeper);
-    if (waits || keeper_load_state(d->keeper) != KEEPER_LOADED || report->entries + report->records > 0) {
-        give_up_late(d, "the data directory holds data that this server has not loaded", 0);
-        return false;
-    }
-    int rc = keeper_begin(d->keeper, &l->options.origin);
-    if (rc < 0) {
-        give_up_late(d, "the data directory cannot be begun", rc);
-        return false;
-    }
-    atomic_store_explicit(&l->stage, LOGGING_SERVES, memory_order_release);
-    l->keeper = d->keeper;
-    return true;
+    int error;
+    const char *why = logging_switch_begin_late(&d->server->logging, d->keeper, &error);
+    if (why == NULL)
+        return true;
+    atomic_store_explicit(&d->keeper_over, true, memory_order_release);
+    logging_switch_fail(&d->server->logging, SWITCH_CLOSES, why, error);
+    durability_wake_workers(d);
+    return false;
 }
 
 void keeper_thread_run(void *durability)

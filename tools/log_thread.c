@@ -19,10 +19,9 @@ static bool has_work(void *context)
     const struct log *log = logging_log(l);
     if (atomic_load_explicit(&d->stop_log, memory_order_acquire))
         return true;
-    enum switch_phase phase = logging_switch_phase(&l->turning);
-    if (log == NULL)
-        return logging_stage(l) == LOGGING_LOADED || phase == SWITCH_OPENED;
-    return log_has_work(log) || phase == SWITCH_DRAINS;
+    if (logging_switch_wants_host(l))
+        return true;
+    return log != NULL ? log_has_work(log) : logging_stage(l) == LOGGING_LOADED;
 }
 
 static void wake_told(struct durability *d, struct log *log)
@@ -48,18 +47,17 @@ static struct log *make(struct durability *d)
 {
     struct logging *l = &d->server->logging;
     struct log *log;
-    bool late = logging_switch_phase(&l->turning) == SWITCH_OPENED;
-    if (!late && logging_stage(l) != LOGGING_LOADED)
+    if (logging_switch_make(l, d->log_reactor, OWNER_OF_LOG, &log)) {
+        keeper_thread_call(d);
+        return log;
+    }
+    if (logging_stage(l) != LOGGING_LOADED)
         return NULL;
     int rc = logging_make(l, d->log_reactor, OWNER_OF_LOG, &log);
-    if (rc < 0 && late) {
-        logging_switch_fail(l, SWITCH_DRAINED, "the log cannot be made", rc);
-    } else if (rc < 0) {
+    if (rc < 0) {
         log_line(LOG_WARNING, "cannot make the log: error %d", -rc);
         atomic_store_explicit(&l->stage, LOGGING_REFUSED, memory_order_release);
         d->tell_main(d->server);
-    } else if (late) {
-        logging_switch_pass(l, SWITCH_MADE);
     } else {
         atomic_store_explicit(&l->stage, LOGGING_MADE, memory_order_release);
     }

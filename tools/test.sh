@@ -260,7 +260,8 @@ stage_asan() {
 stage_tsan() {
     built tsan || return 1
     export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1 SKERRY_TEST_SLOW=8
-    beside run_suites build-tsan 8 threads -- server_tests build-tsan --workers 2 --shards 2 -k pipeline,commands,stream,see_one_redis
+    beside run_suites build-tsan 8 threads -- server_tests build-tsan --workers 2 --shards 2 \
+        -k pipeline,commands,stream,see_one_redis,on_and_off_many,whatever_is_being_switched,waitaof_while
 }
 
 stage_fuzz() {

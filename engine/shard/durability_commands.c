@@ -13,6 +13,8 @@
 #include "engine/shard/multi.h"
 #include "proto/number.h"
 
+#define NO_LOG "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+
 static const char *const LEVELS[] = { [GATE_NO] = "no", [GATE_EVERYSEC] = "everysec", [GATE_ALWAYS] = "always" };
 
 void cmd_client_durability(struct call *c)
@@ -51,19 +53,37 @@ struct waiter {
     bool asked;          // all of them have been
     bool lost;           // one could not be: nothing is promised
     uint8_t protocol;
+    uint64_t number; // of the last switch of the log when it was asked
     int64_t deadline_ms;
 };
 
+static uint64_t switch_number(const struct worker *w)
+{
+    return atomic_load_explicit(&w->server->logging.turning.number, memory_order_relaxed);
+}
+
+// There is a log, and it counts: while it is being switched (logging_switch.h) a worker may say that nothing is to be waited for, because
+// for it there is no log yet, or none any more.
+static bool log_counts(const struct worker *w)
+{
+    return effects_logged(&w->effects) && logging_switch_phase(&w->server->logging.turning) == SWITCH_NONE;
+}
+
 static void answer(struct worker *w, struct waiter *a)
 {
+    bool counts = log_counts(w) && a->number == switch_number(w);
     struct buf out;
     struct pending *due = a->due;
     a->due = NULL;
     buf_init(&out, BUF_NO_LIMIT);
     struct reply reply = { .out = &out, .protocol = a->protocol };
-    reply_array(&reply, 2);
-    reply_integer(&reply, a->left == 0 && !a->lost && effects_logged(&w->effects));
-    reply_integer(&reply, 0);
+    if (a->local && !counts) {
+        reply_error(&reply, NO_LOG);
+    } else {
+        reply_array(&reply, 2);
+        reply_integer(&reply, a->left == 0 && !a->lost && counts);
+        reply_integer(&reply, 0);
+    }
     if (out.failed && due->conn != NULL)
         conn_close(due->conn);
     conn_deliver(w, due, NULL, out.data, out.data, out.len);
@@ -168,7 +188,9 @@ static void begin(struct call *c, bool local, bool forever, int64_t timeout)
     }
     due->silent = conn_silent(conn);
     due->barrier = conn->barrier = true;
-    *a = (struct waiter){ .due = due, .left = w->server->worker_count + 1, .local = local, .protocol = c->client->protocol };
+    *a = (struct waiter){
+        .due = due, .left = w->server->worker_count + 1, .local = local, .protocol = c->client->protocol, .number = switch_number(w)
+    };
     a->deadline_ms = forever ? INT64_MAX : w->now_ms + timeout;
     list_append(&w->waiters, &a->link);
     if (is_first(a))
@@ -201,8 +223,8 @@ void cmd_waitaof(struct call *c)
     int64_t local, replicas, timeout;
     if (!parse(c, &local, &replicas, &timeout))
         return;
-    if (local > 0 && !effects_logged(&w->effects)) {
-        reply_error(c->reply, "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+    if (local > 0 && !log_counts(w)) {
+        reply_error(c->reply, NO_LOG);
         return;
     }
     struct conn *conn = conn_of_client(c->client);
@@ -214,7 +236,7 @@ void cmd_waitaof(struct call *c)
     if (in_multi || (local == 0 && replicas == 0)) {
         reply_array(c->reply, 2);
         // Without waiting nothing is known of other workers.
-        reply_integer(c->reply, effects_logged(&w->effects) && w->server->worker_count == 1 && gate_all_durable(w));
+        reply_integer(c->reply, log_counts(w) && w->server->worker_count == 1 && gate_all_durable(w));
         reply_integer(c->reply, 0);
         return;
     }

@@ -45,6 +45,8 @@ enum gate_fault {
     GATE_FAULT_EARLY_REPLY, // a write is answered at once
     GATE_FAULT_DIRTY_READ,  // a read shows what is not durable
     GATE_FAULT_NO_MARKERS,  // the log may cut a transaction
+    GATE_FAULT_EARLY_ON,    // a log that is switched on is OK before what was answered is durable
+    GATE_FAULT_LOOSE_OFF,   // workers leave a log that is switched off while transactions are at work
 };
 
 enum gate_level { GATE_NO, GATE_EVERYSEC, GATE_ALWAYS };

@@ -58,11 +58,6 @@ static void enter(struct logging_switch *s, enum switch_phase to)
     atomic_store_explicit(&s->phase, to, memory_order_release);
 }
 
-void logging_switch_pass(struct logging *l, enum switch_phase to)
-{
-    enter(&l->turning, to);
-}
-
 void logging_switch_fail(struct logging *l, enum switch_phase to, const char *what, int error)
 {
     struct logging_switch *s = &l->turning;
@@ -109,18 +104,35 @@ static void finish(struct worker *w)
 
 // ---- on
 
+bool logging_switch_wants_host(const struct logging *l)
+{
+    enum switch_phase phase = logging_switch_phase(&l->turning);
+    return phase == SWITCH_OPENED || (phase == SWITCH_DRAINS && !l->turning.told);
+}
+
+bool logging_switch_make(struct logging *l, struct reactor *r, uint8_t owner, struct log **out)
+{
+    *out = NULL;
+    if (logging_switch_phase(&l->turning) != SWITCH_OPENED)
+        return false;
+    int rc = logging_make(l, r, owner, out);
+    if (rc < 0)
+        logging_switch_fail(l, SWITCH_DRAINED, "the log cannot be made", rc);
+    else
+        enter(&l->turning, SWITCH_MADE);
+    return true;
+}
+
 // The only worker hosts it.
 static void make(struct worker *w)
 {
     struct logging *l = logging_of(w);
     struct log *log;
     int rc = w->server->host->hold_log != NULL ? w->server->host->hold_log(w->server, w->reactor) : 0;
-    if (rc == 0)
-        rc = logging_make(l, w->reactor, OWNER_LOG, &log);
     if (rc < 0)
-        logging_switch_fail(l, SWITCH_DRAINED, "the log cannot be made", rc);
+        logging_switch_fail(l, SWITCH_DRAINED, "the directory's lock cannot be held", rc);
     else
-        logging_switch_pass(l, SWITCH_MADE);
+        (void)logging_switch_make(l, w->reactor, OWNER_LOG, &log);
     wake_others(w);
 }
 
@@ -184,6 +196,10 @@ static void count(struct worker *w)
     w->switching.settle_to = w->effects.position + effects_pending(&w->effects);
     if (!count_done(w))
         return;
+    if (unlikely(logging_of(w)->fault == GATE_FAULT_EARLY_ON)) {
+        finish(w);
+        return;
+    }
     enter(switch_of(w), SWITCH_SETTLES);
     wake_workers(w);
 }
@@ -256,10 +272,11 @@ static void begin_leave(struct worker *w)
     txn_init(&leave->txn, leave_granted);
     leave->txn.whole = true;
     bool good = true;
-    for (uint32_t i = 0; good && i < w->server->worker_count; i++)
+    uint32_t all = likely(logging_of(w)->fault != GATE_FAULT_LOOSE_OFF) ? w->server->worker_count : 1;
+    for (uint32_t i = 0; good && i < all; i++)
         good = txn_add_worker(&leave->txn, i, false);
     w->switching.leave = leave;
-    if (!good || !txn_start(w, &leave->txn))
+    if (!good || !txn_start_own(w, &leave->txn))
         leave_free(w);
 }
 
@@ -284,7 +301,9 @@ bool logging_switch_drained(struct logging *l, struct log *log)
 {
     if (logging_switch_phase(&l->turning) != SWITCH_DRAINS)
         return false;
-    log_stop(log);
+    if (!l->turning.told)
+        log_stop(log);
+    l->turning.told = true;
     if (!log_stopped(log) || !log_idle(log))
         return false;
     l->turning.clean = log_stopped_clean(log);
@@ -293,6 +312,57 @@ bool logging_switch_drained(struct logging *l, struct log *log)
     enter(&l->turning, SWITCH_DRAINED);
     return true;
 }
+
+// ---- the keeper's part
+
+static void open_log(struct logging *l, struct keeper *k, void (*fill)(void *context), void *context)
+{
+    int rc = keeper_log_begin(k, &l->options.origin);
+    if (rc < 0) {
+        logging_switch_fail(l, SWITCH_CLOSES, "its first segment cannot be made", rc);
+        return;
+    }
+    fill(context);
+    enter(&l->turning, SWITCH_OPENED);
+}
+
+bool logging_switch_keep(struct logging *l, struct keeper *k, bool opened, void (*fill)(void *context), void *context)
+{
+    enum switch_phase phase = logging_switch_phase(&l->turning);
+    if (phase == SWITCH_OPENS && opened) {
+        open_log(l, k, fill, context);
+    } else if (phase == SWITCH_MADE) {
+        keeper_attach(k, logging_log(l));
+        enter(&l->turning, SWITCH_READY);
+    } else if (phase == SWITCH_DRAINED) {
+        keeper_log_end(k);
+        if (!l->turning.clean)
+            log_line(LOG_WARNING, "the log was switched off with changes that could not be written");
+        enter(&l->turning, SWITCH_CLOSES);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+const char *logging_switch_begin_late(struct logging *l, struct keeper *k, int *error)
+{
+    bool waits = false;
+    *error = 0;
+    while (!waits && keeper_load_step(k, &waits) == KEEPER_LOADING)
+        continue;
+    const struct recover_report *report = waits ? NULL : keeper_report(k);
+    if (waits || keeper_load_state(k) != KEEPER_LOADED || report->entries + report->records > 0)
+        return "the data directory holds data that this server has not loaded";
+    *error = keeper_begin(k, &l->options.origin);
+    if (*error < 0)
+        return "the data directory cannot be begun";
+    atomic_store_explicit(&l->stage, LOGGING_SERVES, memory_order_release);
+    l->keeper = k;
+    return NULL;
+}
+
+// ---- nobody waits for it any more
 
 static void end(struct worker *w)
 {
@@ -414,6 +484,7 @@ static const char *begin(struct worker *w, bool on)
     s->on = on;
     s->error[0] = '\0';
     s->clean = true;
+    s->told = false;
     atomic_store_explicit(&s->lost, false, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->number, 1, memory_order_relaxed);
     enter(s, on ? SWITCH_OPENS : SWITCH_LEAVES);

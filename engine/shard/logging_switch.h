@@ -27,9 +27,11 @@
 
 struct call;
 struct gather;
+struct keeper;
 struct log;
 struct logging;
 struct pending;
+struct reactor;
 struct slice;
 struct switch_leave;
 struct worker;
@@ -60,6 +62,7 @@ struct logging_switch {
     bool on;                 // what was wanted
     bool clean;              // the log has stopped with everything durable
     char error[160];         // "": it is so
+    bool told;               // DRAINS: the host has told the log to stop
     struct log *old;         // stopped; the last worker that CLOSES frees it
 };
 
@@ -95,11 +98,25 @@ void logging_switch_detach(struct worker *w);
 // The worker's last turn.
 void logging_switch_stop(struct worker *w);
 
-// ---- the log's host, behind log_step: true: the log is over, and not the host's any more
+// ---- the log's host
+
+// It has something to do: makes the log of a switch (OPENED), or lets it end (DRAINS).
+bool logging_switch_wants_host(const struct logging *l);
+// OPENED: true, the log has been made, or cannot be (NULL); the keeper is to look.
+bool logging_switch_make(struct logging *l, struct reactor *r, uint8_t owner, struct log **out);
+// Behind log_step: true: the log is over, and not the host's any more.
 bool logging_switch_drained(struct logging *l, struct log *log);
 
-// ---- main thread, keeper, host: what they were to do is done, or has failed (static text, error: 0 or -errno)
-void logging_switch_pass(struct logging *l, enum switch_phase to);
+// ---- the keeper
+
+// Its part of the phase, before each step; true: everybody else is to look. `opened`: what it needs to open a log is there; `fill`: sets
+// logging.options but for the origin.
+bool logging_switch_keep(struct logging *l, struct keeper *k, bool opened, void (*fill)(void *context), void *context);
+// A keeper of a directory that held nothing when the server started, so that nothing is to be loaded. NULL: it has begun; or why it cannot
+// (*error: 0 or -errno).
+const char *logging_switch_begin_late(struct logging *l, struct keeper *k, int *error);
+
+// ---- what somebody was to do has failed (static text, error: 0 or -errno)
 void logging_switch_fail(struct logging *l, enum switch_phase to, const char *what, int error);
 
 static inline enum switch_phase logging_switch_phase(const struct logging_switch *s)

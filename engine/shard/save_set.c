@@ -122,7 +122,7 @@ static bool begin_shared(struct worker *w, bool stops, bool base)
         r->base = base;
         for (uint32_t i = 0; good && i < w->server->worker_count; i++)
             good = txn_add_worker(&r->txn, i, false);
-        good = good && txn_start(w, &r->txn);
+        good = good && txn_start_own(w, &r->txn);
     }
     if (!good && r != NULL)
         txn_deinit(&r->txn);

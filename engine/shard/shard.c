@@ -226,7 +226,7 @@ static bool listeners_idle(const struct worker *w)
 // True when this worker has nothing more to do: no connection anywhere, so nobody will ask it either.
 static bool drained(struct worker *w)
 {
-    int stop = atomic_load_explicit(&w->server->stop, memory_order_relaxed);
+    int stop = atomic_load(&w->server->stop); // before what txn_idle looks at
     if (likely(stop == SERVER_RUNS))
         return false;
     if (!w->draining) {

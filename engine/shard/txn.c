@@ -443,6 +443,15 @@ bool txn_start(struct worker *w, struct txn *t)
     return true;
 }
 
+bool txn_start_own(struct worker *w, struct txn *t)
+{
+    // Counted before the look at `stop`: whoever leaves looks at the two the other way round (txn_idle).
+    atomic_fetch_add(&order_of(w)->live, 1);
+    bool started = atomic_load(&w->server->stop) == SERVER_RUNS && txn_start(w, t);
+    share_ended(w);
+    return started;
+}
+
 void txn_answer(struct worker *w, struct txn *t, uint32_t part, const uint8_t *bytes, uint64_t len)
 {
     struct queue_answer a;
@@ -542,6 +551,5 @@ bool txn_hurries(const struct worker *w)
 
 bool txn_idle(const struct worker *w)
 {
-    return w->txns.intents.count == 0 && list_empty(&w->txns.starting) &&
-           atomic_load_explicit(&w->server->order.live, memory_order_relaxed) == 0;
+    return w->txns.intents.count == 0 && list_empty(&w->txns.starting) && atomic_load(&w->server->order.live) == 0;
 }

@@ -114,6 +114,8 @@ bool txn_add_key(struct worker *w, struct txn *t, struct slice key, bool exclusi
 // `granted` will be called when all participants have answered, in a later turn; t->outcome says what came of it. False: out of
 // memory, nothing was begun.
 bool txn_start(struct worker *w, struct txn *t) warn_unused;
+// One that no client waits for: false, too, when the server stops, since workers leave when no client is connected.
+bool txn_start_own(struct worker *w, struct txn *t) warn_unused;
 // Behind everything that was sent to the participants. Also after an outcome that was not good.
 void txn_release(struct worker *w, struct txn *t);
 // What a participant said (PENDING_GRANT).

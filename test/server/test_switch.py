@@ -278,6 +278,30 @@ def one_at_a_time_not_in_a_transaction_and_in_the_order_of_its_connection(config
                 check_equal(c.must("GET", "behind"), b"1")
 
 
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def waitaof_while_it_is_switched_says_nothing_that_a_kill_takes_back(config):
+    for cell in cells(config):
+        with Directory() as d:
+            with d.server(cell, "--appendfsync", "everysec") as s, s.client(timeout=30) as c, s.client(timeout=30) as other:
+                fill(c, 50000)
+                check_equal(str(other.call("WAITAOF", 1, 0, 100))[:11], "ERR WAITAOF")
+                send(c, ("CONFIG", "SET", "appendonly", "yes"))
+                n, refused = 0, 0
+                while True:
+                    n += 1
+                    other.must("SET", "last", n)
+                    got = other.call("WAITAOF", 1, 0, 0)
+                    if not isinstance(got, Error):
+                        break
+                    refused += 1
+                check_equal(got, [1, 0])
+                kill(s)
+                check(refused > 0, "the log was on at once")
+            with d.server(cell) as s, s.client() as c:
+                wait_loaded(c)
+                check_equal(c.must("GET", "last"), str(n).encode())
+
+
 @test(BACKENDS, own=True, skerry_only=True)
 def config_rewrite_keeps_whether_there_is_a_log(config):
     with Directory() as d:

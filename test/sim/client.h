@@ -211,6 +211,9 @@ uint32_t sim_shards(const struct sim *s);
 void sim_say(const struct sim *s, const char *format, ...) printf_like(2, 3);
 bool sim_stopping(const struct sim *s);
 bool sim_asks_snapshots(const struct sim *s);
+bool sim_switches_log(const struct sim *s);
+bool sim_logs(const struct sim *s);           // the server does, now
+bool sim_log_left_clean(const struct sim *s); // when it was last switched off
 const struct route *sim_route(const struct sim *s);
 bool sim_lenient(const struct sim *s);  // the server may close a connection: it stops, or memory fails
 bool sim_compares(const struct sim *s); // no memory fails, so every reply is known

@@ -32,6 +32,8 @@ void durable_init(struct durable *d, struct sim *sim, enum durable_policy policy
     d->value_max = ANY(p, 30, 300, 3000, 3000, 40000);
     d->databases = sim_databases(sim) > DURABLE_CLIENTS_MAX && prng_below(p, 2) == 0;
     d->snapshots = sim_asks_snapshots(sim);
+    d->switches = sim_switches_log(sim);
+    durable_log_begin(d, sim_logs(sim));
     for (uint32_t i = 0; i <= d->count; i++) {
         struct durable_client *c = &d->clients[i];
         c->id = i;
@@ -93,7 +95,7 @@ static struct durable_due *due_add(struct durable *d, struct durable_client *c, 
 {
     assert(c->due_count < DURABLE_DUE_MAX);
     struct durable_due *due = &c->due[(c->due_first + c->due_count++) % DURABLE_DUE_MAX];
-    *due = (struct durable_due){ .kind = (uint8_t)kind, .always = c->always, .turn = c->turn };
+    *due = (struct durable_due){ .kind = (uint8_t)kind, .always = c->always, .turn = c->turn, .log = d->log };
     return due;
 }
 
@@ -339,6 +341,17 @@ static void ask_snapshot(struct durable *d, struct durable_client *c)
     say(c, 1, chance(c, 500) ? "BGSAVE" : "BGREWRITEAOF");
 }
 
+static void ask_switch(struct durable *d, struct durable_client *c)
+{
+    bool on = d->counts == chance(c, 100); // mostly to what it is not
+    due_add(d, c, DUE_SWITCH)->on = on;
+    durable_log_ask(d, on);
+    say(c, 4, "CONFIG");
+    say_part(c, slice_cstr("SET"));
+    say_part(c, slice_cstr("appendonly"));
+    say_part(c, slice_cstr(on ? "yes" : "no"));
+}
+
 static void ask(struct durable *d, struct durable_client *c)
 {
     uint64_t pick = prng_below(&c->prng, 100);
@@ -354,6 +367,10 @@ static void ask(struct durable *d, struct durable_client *c)
     }
     if (pick < 34 && d->snapshots) {
         ask_snapshot(d, c);
+        return;
+    }
+    if (pick < 38 && pick >= 36 && d->switches && c->id == 0 && !d->turning) {
+        ask_switch(d, c);
         return;
     }
     select_db(d, c, d->databases ? c->id : 0);
@@ -392,6 +409,7 @@ static void end_audit(struct durable *d)
 {
     struct durable_client *c = &d->clients[d->count];
     durable_check_audit(d);
+    durable_log_begin(d, sim_logs(d->sim));
     sim_say(d->sim, "audit %u: %u keys, %u writes lost so far", d->audits, d->key_count, d->lost);
     d->phase = DURABLE_WORKS;
     socket_close(&world(d)->net, c->socket, false);
@@ -420,8 +438,12 @@ static void each_write(struct durable *d, const struct durable_client *c, const 
 static void acknowledge(struct durable *d, const struct durable_due *due, struct durable_key *k, uint32_t state)
 {
     k->writes[state - 1].replied_ns = world(d)->now_ns;
+    k->writes[state - 1].promised = d->counts;
+    k->writes[state - 1].waited = due->always;
     k->replied = state > k->replied ? state : k->replied;
-    if (due->always && state > k->safe)
+    if (d->counts && state > k->promised)
+        k->promised = state;
+    if (due->always && d->counts && state > k->safe)
         k->safe = state;
     if (k->doubt != 0 && state >= k->doubt && !k->refused)
         world_fail(world(d), "key %s: a read showed what no write left there, and none of its %u writes was refused", k->name, k->doubt);
@@ -437,21 +459,28 @@ static void refuse(struct durable *d, const struct durable_due *due, struct dura
     k->given_up = k->refused = true;
 }
 
+static bool starts(struct slice line, const char *with)
+{
+    size_t len = strlen(with);
+    return line.len >= len && memcmp(line.data, with, len) == 0;
+}
+
 static void on_error(struct durable *d, struct durable_client *c, const struct durable_due *due, struct slice line)
 {
     static const char *const EXPECTED[] = {
-        "LOADING", "IOERR", "MISCONF", "EXECABORT", "ERR Background", "ERR Can't BGSAVE", "ERR WAITAOF"
+        "LOADING", "IOERR", "MISCONF", "EXECABORT", "ERR Background", "ERR Can't BGSAVE", "ERR WAITAOF", "ERR CONFIG SET failed"
     };
     bool known = due->kind == DUE_BACKGROUND;
-    for (size_t i = 0; i < sizeof EXPECTED / sizeof *EXPECTED; i++) {
-        size_t len = strlen(EXPECTED[i]);
-        known |= line.len >= len && memcmp(line.data, EXPECTED[i], len) == 0;
-    }
+    for (size_t i = 0; i < sizeof EXPECTED / sizeof *EXPECTED; i++)
+        known |= starts(line, EXPECTED[i]);
     if (!known)
         world_fail(world(d), "client %u: an error that nobody expected: %.*s", c->id, (int)line.len, (const char *)line.data);
-    // Who is told IOERR does not know; who is told MISCONF knows that it was not done, and what the key holds is then another thing than
-    // the requests behind it took for granted.
-    each_write(d, c, due, line.len >= 5 && memcmp(line.data, "IOERR", 5) == 0 ? give_up : refuse);
+    if (due->kind == DUE_SWITCH)
+        durable_log_reply(d, due->on, false);
+    // Who is told that the outcome is unknown does not know. Who is told anything else knows that it was not done, and what the key holds
+    // is then another thing than the requests behind it took for granted; but when a log that counts has failed, nothing is done any more.
+    bool last = starts(line, "IOERR outcome unknown") || (starts(line, "IOERR") && d->counts);
+    each_write(d, c, due, last ? give_up : refuse);
 }
 
 static void on_value(struct durable *d, struct durable_client *c, const struct durable_due *due, uint32_t at, const struct reader *r)
@@ -464,7 +493,7 @@ static void on_value(struct durable *d, struct durable_client *c, const struct d
     else if (c->id == d->count)
         durable_check_found(d, k, shown);
     else
-        durable_check_read(d, k, shown, due->states[at]);
+        durable_check_read(d, k, shown, due->states[at], d->counts && due->log == d->log);
 }
 
 static void on_values(struct durable *d, struct durable_client *c, const struct durable_due *due, const struct reader *r,
@@ -495,6 +524,7 @@ static void on_waitaof(struct durable *d, struct durable_client *c, const struct
             const struct durable_write *w = &k->writes[s - 1];
             if (w->connection != c->connection || w->turn >= due->turn || w->replied_ns == NEVER)
                 continue;
+            sim_say(d->sim, "client %u: WAITAOF says that state %u of %s is durable", c->id, s, k->name);
             k->safe = s;
             break;
         }
@@ -506,6 +536,8 @@ static void gone(struct durable *d, struct durable_client *c)
 {
     while (c->due_count > 0) {
         const struct durable_due *due = &c->due[c->due_first];
+        if (due->kind == DUE_SWITCH)
+            durable_log_lose(d);
         if (due->kind != DUE_READS)
             each_write(d, c, due, give_up);
         c->due_first = (c->due_first + 1) % DURABLE_DUE_MAX;
@@ -558,6 +590,9 @@ static void on_reply(struct durable *d, struct durable_client *c, struct slice r
         break;
     case DUE_WAITAOF:
         on_waitaof(d, c, &due, &r, reply);
+        break;
+    case DUE_SWITCH:
+        durable_log_reply(d, due.on, true);
         break;
     case DUE_OK:
     case DUE_QUEUED:
@@ -735,6 +770,23 @@ bool durable_worked(const struct durable *d)
         if (d->clients[i].asked < d->requests || d->clients[i].due_count > 0)
             return false;
     return d->phase == DURABLE_WORKS;
+}
+
+void durable_say(const struct durable *d)
+{
+    static const char *const KINDS[] = { [DUE_OK] = "OK",
+                                         [DUE_QUEUED] = "QUEUED",
+                                         [DUE_WRITES] = "a write",
+                                         [DUE_EXEC] = "EXEC",
+                                         [DUE_READS] = "a read",
+                                         [DUE_WAITAOF] = "WAITAOF",
+                                         [DUE_SWITCH] = "CONFIG SET appendonly",
+                                         [DUE_BACKGROUND] = "something in the background" };
+    for (uint32_t i = 0; i <= d->count; i++) {
+        const struct durable_client *c = &d->clients[i];
+        sim_say(d->sim, "client %u: %u of %u asked, %u replies due (first: %s)%s", i, c->asked, d->requests, c->due_count,
+                c->due_count > 0 ? KINDS[c->due[c->due_first].kind] : "none", c->socket == NULL ? ", not connected" : "");
+    }
 }
 
 void durable_rest(struct durable *d)

@@ -9,6 +9,10 @@
 //   O5  only what was written, and nothing that an earlier crash took
 //       of a transaction (MULTI, MSET, FLUSHDB) all or nothing; after a crash without writes in between, the same again
 //
+// Where the log is switched on and off, these hold for what was done while it counted: from the OK to `CONFIG SET appendonly yes` to the
+// sending of the next `no`. The OK to yes says that what was acknowledged before it was asked for is durable, the OK to no the same of what
+// the log had taken. What is done without a log may be lost, but as any other: from its end, and whole transactions.
+//
 // State i of a key is the one behind its i-th write; 0: nothing. A reply shows a state by its bytes, which no other state has but those
 // that changed no byte (a deadline alone, a removal); then any of these is possible, and only what is certain is held against the server.
 #pragma once
@@ -36,6 +40,8 @@ struct durable_write {
     uint64_t group; // of writes that are one transaction; 0: alone
     uint64_t turn;  // rises with every request of a connection
     uint32_t connection;
+    bool promised;       // acknowledged under a log that counted
+    bool waited;         // on a connection of level always, for the device
     int64_t deadline_ms; // Unix; 0: none
 };
 
@@ -49,6 +55,9 @@ struct durable_key {
     uint32_t safe;    // states below it cannot be found after a crash
     uint32_t replied; // last state that was acknowledged
     uint32_t seen;    // last state that a reply has shown for certain
+    // The same, under a log that counted.
+    uint32_t promised, shown;
+    uint32_t before;  // `replied` when the log was last asked for
     uint32_t doubt;   // a read showed what no write left, so one up to this state has been refused; 0: none did
     bool given_up;    // its owner does not know its state: no more writes
     bool refused;     // a write of it was: what it holds is not known, ever
@@ -58,12 +67,14 @@ struct durable_key {
     uint32_t low, high; // the states that it may be
 };
 
-enum durable_due_kind { DUE_OK, DUE_QUEUED, DUE_WRITES, DUE_EXEC, DUE_READS, DUE_WAITAOF, DUE_BACKGROUND };
+enum durable_due_kind { DUE_OK, DUE_QUEUED, DUE_WRITES, DUE_EXEC, DUE_READS, DUE_WAITAOF, DUE_BACKGROUND, DUE_SWITCH };
 
 struct durable_due {
     uint8_t kind;
     uint8_t count;
     bool always;    // the connection's level
+    bool on;        // SWITCH: to what
+    uint32_t log;   // READS: durable.log when it was sent
     uint64_t group; // WRITES, EXEC: of several keys; 0: of the first one below
     uint64_t turn;
     uint32_t keys[DURABLE_MANY_MAX];
@@ -95,6 +106,12 @@ struct durable {
     enum durable_phase phase;
     bool databases; // each client has one of its own
     bool snapshots; // BGSAVE and BGREWRITEAOF now and then
+    bool switches;  // the first client switches the log on and off
+    bool counts;    // the log does, as the clients know for certain
+    bool off;       // or that there is none
+    bool turning;   // it is being switched
+    bool unclean;   // it has ended with changes that could not be written
+    uint32_t log;   // rises whenever `counts` changes
     bool written;   // since the last audit
     bool clean;     // the server was told to stop, and did
     enum crash_kind crash;
@@ -105,6 +122,7 @@ struct durable {
     uint64_t serial, groups;
     uint32_t connections;
     uint32_t audits, lost; // how often, and writes in all
+    uint32_t switched, switches_cut;
     struct durable_key keys[DURABLE_KEYS_MAX];
     struct durable_client clients[DURABLE_CLIENTS_MAX + 1]; // the last one is the auditor
     uint32_t audited;                                       // keys asked for
@@ -124,11 +142,24 @@ bool durable_audits(const struct durable *d);
 // No more requests; connections end.
 void durable_rest(struct durable *d);
 bool durable_left(const struct durable *d);
+// What each waits for, to a reader of the history.
+void durable_say(const struct durable *d);
+
+// ---- durable_log.c: whether the log counts
+
+// CONFIG SET appendonly is being sent.
+void durable_log_ask(struct durable *d, bool on);
+// What came back; `good`: OK.
+void durable_log_reply(struct durable *d, bool on, bool good);
+// A server has started, with a log or without, and what it holds is known.
+void durable_log_begin(struct durable *d, bool on);
+// The reply to a switch will never come.
+void durable_log_lose(struct durable *d);
 
 // ---- durable_check.c: what the replies say
 
-// A reply that shows `bytes` (NULL: nothing) of a key, asked for when `low` was the first state possible.
-void durable_check_read(struct durable *d, struct durable_key *k, struct slice *bytes, uint32_t low);
+// A reply that shows `bytes` (NULL: nothing) of a key, asked for when `low` was the first state possible. `counts`: under a log.
+void durable_check_read(struct durable *d, struct durable_key *k, struct slice *bytes, uint32_t low, bool counts);
 // The auditor's: narrows the key's states to what was found.
 void durable_check_found(struct durable *d, struct durable_key *k, struct slice *bytes);
 // All keys were found: what is missing, and whether it may be.

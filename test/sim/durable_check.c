@@ -53,7 +53,7 @@ static void complain(struct durable *d, const struct durable_key *k, const char 
                bytes != NULL ? (const char *)bytes->data : "", bytes != NULL ? "" : "nothing", low, k->count, k->replied, k->seen);
 }
 
-void durable_check_read(struct durable *d, struct durable_key *k, struct slice *bytes, uint32_t low)
+void durable_check_read(struct durable *d, struct durable_key *k, struct slice *bytes, uint32_t low, bool counts)
 {
     uint32_t first, last;
     if (k->refused)
@@ -67,22 +67,25 @@ void durable_check_read(struct durable *d, struct durable_key *k, struct slice *
     }
     if (first > k->seen)
         k->seen = first;
+    if (counts && first > k->shown)
+        k->shown = first;
 }
 
 // The first state that this crash had to leave because of what was acknowledged.
 static uint32_t acknowledged(const struct durable *d, const struct durable_key *k)
 {
     uint32_t low = k->base > k->safe ? k->base : k->safe;
-    bool all = d->clean || d->policy == POLICY_ALWAYS || (d->policy == POLICY_NO && d->crash == CRASH_KILLED);
-    return all && k->replied > low ? k->replied : low;
+    bool kept = d->clean || (d->policy == POLICY_NO && d->crash == CRASH_KILLED);
+    bool all = d->policy == POLICY_ALWAYS || (kept && !d->unclean);
+    return all && k->promised > low ? k->promised : low;
 }
 
 // And because of what was read.
 static uint32_t required(const struct durable *d, const struct durable_key *k)
 {
     uint32_t low = acknowledged(d, k);
-    if ((d->clean || d->policy == POLICY_ALWAYS) && k->seen > low)
-        low = k->seen;
+    if (((d->clean && !d->unclean) || d->policy == POLICY_ALWAYS) && k->shown > low)
+        low = k->shown;
     return low;
 }
 
@@ -155,14 +158,15 @@ static void check_hole(struct durable *d, const struct durable_key *k, uint32_t 
     }
 }
 
-// When the shard's last acknowledgement came; the way to the client may have taken long.
+// When the shard's last acknowledgement came; the way to the client may have taken long. One that has waited for the device itself may come
+// long after others', and says nothing of what was acknowledged behind it.
 static uint64_t last_acknowledged_ns(const struct durable *d, uint32_t shard)
 {
     uint64_t last = 0;
     for (uint32_t i = 0; i < d->key_count; i++) {
         const struct durable_key *k = &d->keys[i];
         for (uint32_t s = k->base + 1; k->shard == shard && s <= k->count; s++)
-            if (k->writes[s - 1].replied_ns != NEVER && k->writes[s - 1].replied_ns > last)
+            if (k->writes[s - 1].promised && !k->writes[s - 1].waited && k->writes[s - 1].replied_ns > last)
                 last = k->writes[s - 1].replied_ns;
     }
     return last;
@@ -173,7 +177,7 @@ static void check_window(struct durable *d, const struct durable_key *k, uint32_
     const struct net_knobs *net = &world_of(d)->net.knobs;
     uint64_t acknowledged = k->writes[state - 1].replied_ns, last = last_acknowledged_ns(d, k->shard);
     uint64_t most = EVERYSEC_NS + net->delay_ns + (net->spike_permille > 0 ? net->spike_ns : 0);
-    if (acknowledged != NEVER && acknowledged + most < last)
+    if (k->writes[state - 1].promised && acknowledged + most < last)
         world_fail(world_of(d), "O3: state %u of %s was acknowledged %llu ms before the last one of its shard, and is lost", state, k->name,
                    (unsigned long long)((last - acknowledged) / NS_PER_MS));
 }
@@ -200,7 +204,7 @@ void durable_check_audit(struct durable *d)
     // What is lost may never come back; what is there stays.
     for (uint32_t i = 0; i < d->key_count; i++) {
         struct durable_key *k = &d->keys[i];
-        k->base = k->safe = k->replied = k->seen = k->low;
+        k->base = k->safe = k->replied = k->seen = k->promised = k->shown = k->low;
         k->count = k->high;
         k->given_up = false;
         k->doubt = 0;

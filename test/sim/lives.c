@@ -11,6 +11,7 @@
 struct fate {
     uint64_t at_step, at_ns; // whichever comes first
     uint64_t at_operation;   // of the disk; 0: none
+    uint64_t steps;          // behind the next switch of the log; 0: whatever that is
 };
 
 static struct fate draw_fate(struct sim *s)
@@ -18,7 +19,9 @@ static struct fate draw_fate(struct sim *s)
     static const uint64_t STEPS[] = { 300, 3000, 20000 };
     static const uint64_t NS[] = { 20 * NS_PER_MS, 600 * NS_PER_MS, 4 * NS_PER_SEC };
     struct prng *p = &s->schedule;
+    uint64_t steps = s->options.switches && prng_below(p, 2) == 0 ? 1 + prng_below(p, prng_below(p, 2) == 0 ? 5 : 200) : 0;
     return (struct fate){
+        .steps = steps,
         .at_step = s->steps + 1 + prng_below(p, STEPS[prng_below(p, 3)]),
         .at_ns = s->world.now_ns + 1 + prng_below(p, NS[prng_below(p, 3)]),
         .at_operation = prng_below(p, 2) == 0 ? 1 + prng_below(p, 120) : 0,
@@ -83,16 +86,27 @@ static bool have_left(struct sim *s)
 
 enum end { END_WORKED, END_CRASH, END_POISONED };
 
+// A switch of the log brings the end nearer.
+static void hurry(struct sim *s, struct fate *fate, uint32_t switched)
+{
+    if (fate->steps == 0 || s->durable.switched == switched)
+        return;
+    fate->at_step = s->steps + fate->steps;
+    fate->steps = 0;
+}
+
 // Until the crash that is due, or until there is nothing more to be done.
 static enum end live(struct sim *s, bool mortal)
 {
     struct fate fate = draw_fate(s);
     uint64_t most = s->steps + LIVES_STEPS_MAX;
+    uint32_t switched = s->durable.switched;
     if (mortal && fate.at_operation != 0)
         sim_disk_cut(s->world.disk, fate.at_operation);
     uint64_t full_until = NEVER;
     while (!sim_failed(s) && !has_worked(s)) {
         sim_step(s);
+        hurry(s, &fate, switched);
         if (!is_full(s))
             full_until = NEVER;
         else if (full_until == NEVER)
@@ -103,8 +117,10 @@ static enum end live(struct sim *s, bool mortal)
             return END_CRASH;
         if (s->storage.poisoned)
             return END_POISONED;
-        if (s->steps > most)
+        if (s->steps > most) {
             world_fail(&s->world, "the clients' work does not end");
+            durable_say(&s->durable);
+        }
     }
     s->world.disk->cut_at = 0;
     return END_WORKED;
@@ -112,6 +128,7 @@ static enum end live(struct sim *s, bool mortal)
 
 static void stop_and_start(struct sim *s, struct prng *seeds)
 {
+    s->world.disk->budget += 6 * s->knobs.storage.segment_size; // what was acknowledged under everysec needs some
     durable_rest(&s->durable);
     sim_until(s, have_left, "a connection has not ended");
     machine_stop(s, SERVER_STOPS);

@@ -21,7 +21,12 @@ void machine_make(struct sim *s)
     server->options.maxmemory = s->knobs.maxmemory;
     server->options.send_zerocopy_min = s->knobs.zerocopy_min;
     server->options.maxmemory_policy = (int)s->knobs.policy;
-    s->host = (struct server_host){ .stop_requested = stop_requested, .os = "simulation", .compiler = "", .allocator = "libc", .pid = 1 };
+    s->host = (struct server_host){ .stop_requested = stop_requested,
+                                    .switch_log = storage_on(s) ? storage_switch : NULL,
+                                    .os = "simulation",
+                                    .compiler = "",
+                                    .allocator = "libc",
+                                    .pid = 1 };
     server->host = &s->host;
     server->executable = "";
     server->config_file = "";

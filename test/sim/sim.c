@@ -58,6 +58,21 @@ bool sim_asks_snapshots(const struct sim *s)
     return s->options.snapshots;
 }
 
+bool sim_switches_log(const struct sim *s)
+{
+    return s->options.switches;
+}
+
+bool sim_logs(const struct sim *s)
+{
+    return s->server.logging.on;
+}
+
+bool sim_log_left_clean(const struct sim *s)
+{
+    return s->server.logging.turning.clean;
+}
+
 const struct route *sim_route(const struct sim *s)
 {
     return &s->server.route;
@@ -359,6 +374,8 @@ static void report(struct sim *s, struct sim_result *out)
     for (uint32_t i = 0; i < s->durable.count; i++)
         out->commands += s->durable.clients[i].asked;
     out->lies = s->traffic.workload.lies;
+    out->switched = s->durable.switched;
+    out->switches_cut = s->durable.switches_cut;
     memcpy(out->failure, s->world.failure, sizeof out->failure);
 }
 

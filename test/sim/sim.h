@@ -17,6 +17,7 @@ struct sim_options {
     bool history;   // the clients are those of traffic.h
     bool durable;   // the clients are those of durable.h: the server has a disk and is killed
     bool snapshots; // of these: they also ask for snapshots
+    bool switches;  // and one of them switches the log on and off; a server starts with it or without
     enum lie lie;   // what these clients pretend about the server
     uint8_t fault;  // enum txn_fault: of the server
     // Of a server whose changes survive: its gates (gate.h), its log (log.h), its recovery (recover.h).
@@ -32,6 +33,7 @@ struct sim_result {
     uint64_t virtual_ms;
     uint64_t commands;
     uint32_t lies;
+    uint32_t switched, switches_cut; // the log on or off; cut by a crash
     bool bug_struck;
 };
 

@@ -25,6 +25,7 @@ struct storage {
     uint64_t keeper_next_ns;
     bool log_stopping, log_over, keeper_over;
     bool poisoned;
+    uint64_t opened; // number of the switch (logging_switch.h) that everything is open for
 };
 
 struct sim {
@@ -82,6 +83,8 @@ void storage_make(struct sim *s);
 void storage_start(struct sim *s);
 uint64_t storage_next_ns(struct sim *s, enum storage_actor actor);
 void storage_run(struct sim *s, enum storage_actor actor);
+// server_host.switch_log
+void storage_switch(struct server *server);
 // Has the log failed?
 void storage_look(struct sim *s);
 void storage_worker_stopped(struct sim *s);

@@ -6,6 +6,7 @@
 //   skerry-sim --list FILE               the seeds of a file, one a line, `#` comments
 //   skerry-sim --history --seeds 0:1000  the clients share all keys; what they saw is checked afterwards (docs/CHECKING.md)
 //   skerry-sim --durable --seeds 0:1000  the server has a disk, is killed and comes back; what is found then is checked
+//   ... --durable --snapshots --switches   and its clients ask for snapshots, and switch the log on and off
 //   skerry-sim --planted                 the world breaks its promises: the checkers must notice each time
 #include <inttypes.h>
 #include <signal.h>
@@ -32,28 +33,35 @@ static struct {
     uint64_t from, to;
     const char *list;
     uint64_t steps;
-    bool one, verbose, planted, once, history, durable, snapshots;
+    bool one, verbose, planted, once, history, durable, snapshots, switches;
 } options = { .from = 0, .to = 100 };
 
 static const char *program;
 static volatile uint64_t current_seed;
 static volatile bool quiet_death;
 static int passed, failures;
-static uint64_t commands, steps;
+static uint64_t commands, steps, switched, switches_cut;
+
+static const char *mode_name(void)
+{
+    static char text[64];
+    snprintf(text, sizeof text, "%s%s%s%s", options.history ? " --history" : "", options.durable ? " --durable" : "",
+             options.snapshots ? " --snapshots" : "", options.switches ? " --switches" : "");
+    return text;
+}
 
 static void say_how(uint64_t seed)
 {
-    const char *mode = options.history ? " --history" : options.durable ? " --durable" : "";
-    printf("    replay: %s%s --seed %" PRIu64 " --verbose\n", program, mode, seed);
+    printf("    replay: %s%s --seed %" PRIu64 " --verbose\n", program, mode_name(), seed);
 }
 
 // An assertion of the product, or a sanitizer.
 static void on_abort(int signal_number)
 {
     char line[256];
-    int n =
-        snprintf(line, sizeof line, "FAIL seed %" PRIu64 ": signal %d\n    replay: %s --seed %" PRIu64 " --verbose\n%d passed, %d failed\n",
-                 current_seed, signal_number, program, current_seed, passed, failures + 1);
+    int n = snprintf(line, sizeof line,
+                     "FAIL seed %" PRIu64 ": signal %d\n    replay: %s%s --seed %" PRIu64 " --verbose\n%d passed, %d failed\n",
+                     current_seed, signal_number, program, mode_name(), current_seed, passed, failures + 1);
     if (!quiet_death && n > 0)
         (void)!write(STDOUT_FILENO, line, (size_t)n);
     signal(signal_number, SIG_DFL);
@@ -67,7 +75,8 @@ static void run_seed(uint64_t seed)
                              .verbose = options.verbose,
                              .history = options.history,
                              .durable = options.durable,
-                             .snapshots = options.snapshots };
+                             .snapshots = options.snapshots,
+                             .switches = options.switches };
     struct sim_result first, second;
     current_seed = seed;
     sim_run(&o, &first);
@@ -79,6 +88,8 @@ static void run_seed(uint64_t seed)
     }
     commands += first.commands;
     steps += first.steps;
+    switched += first.switched;
+    switches_cut += first.switches_cut;
     if (options.verbose)
         printf("%" PRIu64 " steps, %" PRIu64 " commands, %" PRIu64 " virtual ms, trace %016" PRIx64 "\n", first.steps, first.commands,
                first.virtual_ms, first.trace);
@@ -174,6 +185,10 @@ static void run_planted(void)
     planted("early reply", (struct sim_options){ .gate_fault = GATE_FAULT_EARLY_REPLY, .durable = true });
     planted("dirty read", (struct sim_options){ .gate_fault = GATE_FAULT_DIRTY_READ, .durable = true });
     planted("transactions without markers", (struct sim_options){ .gate_fault = GATE_FAULT_NO_MARKERS, .durable = true });
+    planted("a log that is on before it is durable",
+            (struct sim_options){ .gate_fault = GATE_FAULT_EARLY_ON, .durable = true, .switches = true });
+    planted("a log that is left in the middle of transactions",
+            (struct sim_options){ .gate_fault = GATE_FAULT_LOOSE_OFF, .durable = true, .switches = true });
     planted("a written frame counts as durable", (struct sim_options){ .log_fault = LOG_FAULT_EARLY_ACK, .durable = true });
     planted("transaction in different units", (struct sim_options){ .log_fault = LOG_FAULT_HALF_TXN, .durable = true });
     planted("sync that covers too much", (struct sim_options){ .log_fault = LOG_FAULT_SYNC_ALL, .durable = true });
@@ -188,7 +203,8 @@ static void run_planted(void)
 static int usage(void)
 {
     fprintf(stderr,
-            "usage: %s [--seeds FROM:TO | --seed N | --list FILE | --planted] [--history | --durable [--snapshots]] [--steps N] [--once] "
+            "usage: %s [--seeds FROM:TO | --seed N | --list FILE | --planted] [--history | --durable [--snapshots] [--switches]] [--steps "
+            "N] [--once] "
             "[--verbose]\n",
             program);
     return 2;
@@ -208,6 +224,8 @@ static bool parse(int argc, char **argv)
             options.durable = true;
         else if (strcmp(argv[i], "--snapshots") == 0)
             options.snapshots = true;
+        else if (strcmp(argv[i], "--switches") == 0)
+            options.switches = true;
         else if (strcmp(argv[i], "--once") == 0)
             options.once = true;
         else if (strcmp(argv[i], "--steps") == 0)
@@ -241,6 +259,8 @@ int main(int argc, char **argv)
             run_seed(seed);
     uint64_t ms = (clock_now_ns() - start) / NS_PER_MS;
     printf("%" PRIu64 " commands, %" PRIu64 " steps, %" PRIu64 ".%03" PRIu64 " s\n", commands, steps, ms / 1000, ms % 1000);
+    if (options.switches)
+        printf("the log was switched %" PRIu64 " times, and %" PRIu64 " switches were cut by a crash\n", switched, switches_cut);
     printf("%d passed, %d failed\n", passed, failures);
     fflush(stdout);
     if (options.durable)

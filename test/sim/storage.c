@@ -57,6 +57,42 @@ static void call_keeper(void *context)
 
 // ---- before the workers, and behind them
 
+static struct keeper *make_keeper(struct sim *s, bool log)
+{
+    const struct storage_knobs *k = &s->knobs.storage;
+    struct keeper_options options = {
+        .recover = { .segment_size = k->segment_size, .warn = warn, .context = s, .fault = s->options.recover_fault },
+        .shards = s->knobs.shards,
+        .route_mode = ROUTE_FULL_KEY,
+        .workers = s->knobs.workers,
+        .segments_ready = 2,
+        .segments_spare = k->spare,
+        .log = log,
+        .wake = call_keeper,
+        .wake_workers = wake_workers,
+        .say = say,
+        .context = s,
+    };
+    struct keeper *keeper;
+    return keeper_new(&keeper, &s->world.disk->disk, &options) == 0 ? keeper : NULL;
+}
+
+// Is there anything to load?
+static bool is_virgin(struct sim *s)
+{
+    static const char *const NAMES[2] = MANIFEST_NAMES;
+    struct disk *d = &s->world.disk->disk;
+    bool there = false;
+    for (int i = 0; i < 2; i++) {
+        uint64_t size;
+        int fd = d->ops->open(d, NAMES[i], DISK_READ, &size);
+        there |= fd >= 0;
+        if (fd >= 0)
+            d->ops->close(d, fd);
+    }
+    return !there;
+}
+
 void storage_make(struct sim *s)
 {
     struct options *o = &s->server.options;
@@ -65,24 +101,11 @@ void storage_make(struct sim *s)
         [POLICY_NO] = APPENDFSYNC_NO, [POLICY_EVERYSEC] = APPENDFSYNC_EVERYSEC, [POLICY_ALWAYS] = APPENDFSYNC_ALWAYS
     };
     s->storage = (struct storage){ .keeper_next_ns = s->world.now_ns };
-    o->appendonly = true;
+    o->appendonly = !s->options.switches || prng_below(&s->schedule, 2) == 0;
     o->appendfsync = POLICIES[k->policy];
     o->log_segment_size = k->segment_size;
     o->log_buffer_limit = 1024 * 1024;
-    struct keeper_options options = {
-        .recover = { .segment_size = k->segment_size, .warn = warn, .context = s, .fault = s->options.recover_fault },
-        .shards = s->knobs.shards,
-        .route_mode = ROUTE_FULL_KEY,
-        .workers = s->knobs.workers,
-        .segments_ready = 2,
-        .segments_spare = k->spare,
-        .log = true,
-        .wake = call_keeper,
-        .wake_workers = wake_workers,
-        .say = say,
-        .context = s,
-    };
-    logging(s)->on = true;
+    logging(s)->on = o->appendonly;
     logging(s)->wake_keeper = call_keeper;
     logging(s)->context = s;
     logging(s)->fault = s->options.gate_fault;
@@ -90,9 +113,10 @@ void storage_make(struct sim *s)
         sim_disk_fail(s->world.disk, DISK_LYING_NAMES, 1, true);
     int rc = logging_init(logging(s), s->knobs.workers);
     assert(rc == 0);
-    struct keeper *keeper;
-    rc = keeper_new(&keeper, &s->world.disk->disk, &options);
-    assert(rc == 0);
+    if (!o->appendonly && is_virgin(s))
+        return; // as skerryd: there is no keeper before somebody wants a log
+    struct keeper *keeper = make_keeper(s, o->appendonly);
+    assert(keeper != NULL);
     logging(s)->keeper = keeper;
     atomic_store(&logging(s)->stage, LOGGING_LOADING);
 }
@@ -101,7 +125,7 @@ static bool log_has_turn(void *context)
 {
     struct sim *s = context;
     const struct log *log = logging_log(logging(s));
-    if (workers_stopped(s) && !s->storage.log_stopping)
+    if ((workers_stopped(s) && !s->storage.log_stopping) || logging_switch_wants_host(logging(s)))
         return true;
     return log != NULL ? log_has_work(log) : logging_stage(logging(s)) == LOGGING_LOADED;
 }
@@ -129,6 +153,8 @@ void storage_free_log(struct sim *s)
     struct log *log = atomic_exchange(&logging(s)->log, NULL);
     if (log != NULL)
         log_free(log);
+    if (logging(s)->turning.old != NULL)
+        log_free(logging(s)->turning.old);
 }
 
 void storage_free(struct sim *s)
@@ -163,12 +189,14 @@ static struct log *make_log(struct sim *s)
 {
     struct logging *l = logging(s);
     struct log *log = NULL;
+    if (logging_switch_make(l, s->storage.log_reactor, OWNER_OF_LOG, &log)) {
+        call_keeper(s);
+        return log;
+    }
     if (logging_stage(l) != LOGGING_LOADED)
         return NULL;
-    l->options.owner = OWNER_OF_LOG;
-    int rc = log_new(&log, &l->options, s->storage.log_reactor, l->port_list);
+    int rc = logging_make(l, s->storage.log_reactor, OWNER_OF_LOG, &log);
     assert(rc == 0);
-    atomic_store(&l->log, log);
     atomic_store(&l->stage, LOGGING_MADE);
     call_keeper(s);
     return log;
@@ -186,8 +214,8 @@ static void turn_log(struct sim *s, struct reactor *r, struct log *log, uint8_t 
 void storage_look(struct sim *s)
 {
     const struct log *log = logging_log(logging(s));
-    if (log == NULL || log_state(log) != LOG_POISONED || s->storage.poisoned)
-        return;
+    if (log == NULL || log_state(log) != LOG_POISONED || !logging(s)->on || s->storage.poisoned)
+        return; // before it counts, and when it is leaving, the switch deals with it
     s->storage.poisoned = true;
     atomic_store(&logging(s)->failed, true);
     sim_say(s, "the log is poisoned (%d)", atomic_load(&log_stats(log)->error));
@@ -233,6 +261,8 @@ static void run_log(struct sim *s)
         return;
     step_log(s, log);
     storage_look(s);
+    if (logging_switch_drained(logging(s), log))
+        call_keeper(s);
 }
 
 // ---- the keeper
@@ -245,24 +275,72 @@ static void refuse(struct sim *s, const char *text)
         world_fail(&s->world, "a crash alone, and the server does not start again: %s", text);
 }
 
-static void begin(struct sim *s)
+static void fill_options(void *context)
 {
+    struct sim *s = context;
     struct logging *l = logging(s);
     const struct storage_knobs *k = &s->knobs.storage;
-    int rc = keeper_begin(l->keeper, &l->options.origin);
-    if (rc < 0) {
-        refuse(s, strerror(-rc));
-        return;
-    }
     l->options.sync = logging_sync(s->server.options.appendfsync);
     l->options.method = (enum log_method)k->method;
     l->options.frames_in_flight = k->method == LOG_METHOD_LINKED ? 1 : k->frames_in_flight;
     l->options.buffer_limit = s->server.options.log_buffer_limit;
     l->options.fault = s->options.log_fault;
-    atomic_store(&l->stage, LOGGING_LOADED);
+}
+
+static void wake_host(struct sim *s)
+{
+    reactor_wake(s->storage.log_reactor != NULL ? s->storage.log_reactor : s->reactors[0], NULL);
+}
+
+static void begin(struct sim *s)
+{
+    struct logging *l = logging(s);
+    int rc = keeper_begin(l->keeper, &l->options.origin);
+    if (rc < 0) {
+        refuse(s, strerror(-rc));
+        return;
+    }
+    if (l->on)
+        fill_options(s);
+    atomic_store(&l->stage, l->on ? LOGGING_LOADED : LOGGING_SERVES);
     wake_workers(s);
     if (l->host != NULL)
         reactor_wake(l->host, NULL);
+}
+
+// ---- switched on and off while the server runs
+
+void storage_switch(struct server *server)
+{
+    struct sim *s = container_of(server, struct sim, server);
+    s->storage.opened = server->logging.turning.number;
+    call_keeper(s);
+}
+
+static void switch_step(struct sim *s)
+{
+    struct logging *l = logging(s);
+    bool opened = s->storage.opened == l->turning.number;
+    if (!logging_switch_keep(l, l->keeper, opened, fill_options, s))
+        return;
+    wake_workers(s);
+    wake_host(s);
+}
+
+// The first log of a server that was started without any.
+static void begin_late(struct sim *s)
+{
+    struct logging *l = logging(s);
+    int error = 0;
+    if (logging_switch_phase(&l->turning) != SWITCH_OPENS || s->storage.opened != l->turning.number)
+        return;
+    struct keeper *k = make_keeper(s, false);
+    const char *why = k != NULL ? logging_switch_begin_late(l, k, &error) : "the data directory cannot be read";
+    if (why == NULL)
+        return;
+    keeper_free(k);
+    logging_switch_fail(l, SWITCH_CLOSES, why, error);
+    wake_workers(s);
 }
 
 // How long it rests.
@@ -285,6 +363,7 @@ static void end_keeper(struct sim *s)
     s->storage.keeper_over = true;
     if (logging_stage(l) != LOGGING_SERVES)
         return;
+    switch_step(s);
     (void)keeper_step(l->keeper);
     int rc = keeper_end(l->keeper, log == NULL || log_stopped_clean(log));
     if (rc < 0 && !s->world.disk->cut)
@@ -296,7 +375,7 @@ static void wake_log(struct sim *s)
 {
     const struct log *log = logging_log(logging(s));
     if (log != NULL && log_segments_given(log))
-        reactor_wake(s->storage.log_reactor != NULL ? s->storage.log_reactor : s->reactors[0], NULL);
+        wake_host(s);
 }
 
 static void run_keeper(struct sim *s)
@@ -308,13 +387,17 @@ static void run_keeper(struct sim *s)
         end_keeper(s);
         return;
     }
-    if (logging_stage(l) == LOGGING_LOADING) {
+    if (logging_stage(l) == LOGGING_NONE) {
+        begin_late(s);
+        rest = logging_stage(l) == LOGGING_NONE ? KEEPER_REST_NS : 0;
+    } else if (logging_stage(l) == LOGGING_LOADING) {
         rest = load(s);
     } else if (logging_stage(l) == LOGGING_MADE) {
         keeper_attach(l->keeper, logging_log(l));
         atomic_store(&l->stage, LOGGING_SERVES);
         wake_workers(s);
     } else if (logging_stage(l) == LOGGING_SERVES) {
+        switch_step(s);
         rest = keeper_step(l->keeper);
     } else {
         rest = NS_PER_MS;
