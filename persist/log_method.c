@@ -31,7 +31,8 @@ enum log_method log_method_choose(struct log *l, uint32_t blocks)
 
 void log_method_note(struct log *l, const struct log_slot *slot, uint64_t took_ns)
 {
-    if (l->options.method != LOG_METHOD_AUTO || !slot->synced || slot->fresh)
+    assert(slot->synced);
+    if (l->options.method != LOG_METHOD_AUTO || slot->fresh)
         return;
     uint64_t *ns = &l->ways[size_of(slot->blocks)].ns[slot->method == METHODS[1]];
     took_ns = *ns != 0 && took_ns > 2 * *ns ? 2 * *ns : took_ns; // the device may have had other things to do

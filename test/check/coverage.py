@@ -16,7 +16,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 COVERED = re.compile(r"persist/(log|recover)\w*\.[ch]$")
-TESTS = ["log", "log_cut", "log_end", "log_port", "log_segments", "recover", "recover_rot", "recover_salvage", "keeper_switch"]
+TESTS = ["log", "log_cut", "log_end", "log_method", "log_port", "log_segments", "recover", "recover_rot", "recover_salvage", "keeper_switch"]
 PROGRAMS = [[f"test/unit/persist/persist_{name}_test"] for name in TESTS] + [["test/crash/skerry-crash", "--planted"]]
 NEVER = re.compile(r"\b(assert|audit)\(")
 
