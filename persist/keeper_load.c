@@ -20,6 +20,7 @@ static enum keeper_load refuse(struct keeper *k, enum recover_verdict verdict, c
     struct recover_report *report = &k->load.report;
     *report = *recover_report(k->recover);
     report->verdict = verdict;
+    report->rule = ""; // what is wrong is not in the files
     (void)snprintf(report->text, sizeof report->text, "%s", text);
     return conclude(k, KEEPER_REFUSED);
 }

@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -422,6 +423,69 @@ def damage_is_found_and_the_rest_is_saved(config):
         lost = [n for n in range(60) if b"k%d" % n not in got]
         check(30 in lost and len(lost) <= 2, f"lost: {lost}")
         check(all(v.startswith(b"value-%d-" % int(k[1:])) for k, v in got.items()), "a wrong value")
+
+
+def logged(config, f):
+    """A directory with a snapshot and what was logged behind it, of a server that was killed."""
+    home = home_of(config, f, "home", *LOGGED)
+    server = home.start()
+    with server.client() as c:
+        c.pipeline([("SET", f"k{n}", f"value-{n}-" + "v" * 900) for n in range(600)])
+        c.must("BGSAVE")
+        wait_until(lambda: b"rdb_bgsave_in_progress:0" in c.must("INFO", "persistence"), 10, "the snapshot")
+        for n in range(100):
+            c.must("SET", f"l{n}", f"value-{n}-" + "v" * 900)
+    server.signal(signal.SIGKILL)
+    server.wait_end()
+    return home
+
+
+def last_frame(folder, name):
+    """Name and offset of the newest segment's last block that says anything."""
+    newest = sorted(n for n in os.listdir(os.path.join(folder, name)) if n.startswith("log-"))[-1]
+    path = os.path.join(folder, name, newest)
+    with open(path, "rb") as file:
+        data = file.read()
+    return path, max(at for at in range(4096, len(data) - 4096, 4096) if any(data[at:at + 4096]))
+
+
+@test(cells=harness.ONCE, own=True, skerry_only=True)
+def what_a_backup_loses_of_its_tail_later_is_missed(config):
+    with Folder(config) as f:
+        home = logged(config, f)
+        f.good("backup", home.data, "copy")
+        path, at = last_frame(f.path, "copy")
+        with open(path, "r+b") as file:
+            file.seek(at)
+            file.write(bytes(4096))
+        status, report = f.check_json("copy")
+        check((status, report["verdict"]) == (1, "rot") and report["lost_from"] > 0, f"{report}")
+        for action in ("backup", "restore"):
+            status, said = f.run(action, "copy", action)
+            check_equal(status, 1, said)
+            check_equal([n for n in os.listdir(f.at(action)) if n != "LOCK"], [])
+
+
+@test(cells=harness.ONCE, own=True, skerry_only=True)
+def a_file_that_was_cut_off_or_is_gone_is_damage_and_no_trouble(config):
+    with Folder(config) as f:
+        home = logged(config, f)
+        f.good("backup", home.data, "copy")
+        names = sorted(os.listdir(f.at("copy")))
+        segment = [n for n in names if n.startswith("log-")][0]
+        snapshot = [n for n in names if n.startswith("snapshot-")][0]
+        manifest = [n for n in names if n.startswith("MANIFEST")][0]
+        for name, length in ((segment, 0), (segment, 4095), (snapshot, 0), (snapshot, 5000), (manifest, 100), (snapshot, None)):
+            shutil.rmtree(f.at("cut"), ignore_errors=True)
+            shutil.copytree(f.at("copy"), f.at("cut"))
+            if length is None:
+                os.unlink(os.path.join(f.at("cut"), name))
+            else:
+                os.truncate(os.path.join(f.at("cut"), name), length)
+                check_equal(f.run("dump", os.path.join("cut", name))[0], 1, f"dump of {name}, {length} bytes")
+            for args in (["check", "cut"], ["dump", "cut"], ["backup", "cut", "b"], ["restore", "cut", "r"]):
+                status, said = f.run(*args)
+                check_equal(status, 1, f"{args[0]} with {name} of {length} bytes: {said[-200:]}")
 
 
 def fcw2_frame(op, key, value=b"", deadline=-1, at=1000):

@@ -101,6 +101,8 @@ static int attempt(struct backup *b)
     if (rc == 0)
         rc = copy_log(b);
     b->manifest.hidden_segment = 0; // none of these was copied
+    if (b->log.unit_lsn > b->manifest.witness)
+        b->manifest.witness = b->log.unit_lsn; // so that what the copy may lose later is missed
     if (rc == 0)
         rc = out_manifest(b->to, &b->manifest);
     return rc == 0 ? verify(b) : rc;

@@ -96,6 +96,7 @@ static int copy_frames(struct frames *f, struct disk *to, int fd, const struct c
         if (rc != 0)
             return rc;
         state->frames++;
+        state->last_lsn = h.lsn;
         if ((h.flags & (FRAME_FIRST | FRAME_MIDDLE)) == 0) {
             state->unit_lsn = h.lsn;
             state->unit_ms = h.made_ms;

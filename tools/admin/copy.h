@@ -20,6 +20,7 @@ struct copy_limit {
 struct copy_state {
     uint64_t unit_lsn; // of the last frame that ended a unit
     int64_t unit_ms;   // when that was closed
+    uint64_t last_lsn; // of the last frame
     uint64_t frames;
     bool limited; // the limit was met: nothing behind it is taken
 };

@@ -237,9 +237,9 @@ static int snapshot(struct dumper *u, uint64_t set, uint32_t file, const struct 
             entries(u, run, name);
         snapshot_reader_free(r);
     }
-    if (rc == -EBADMSG)
-        damage(u, name, why);
-    return rc == 1 || rc == -EBADMSG ? 0 : rc;
+    if (rc == -EBADMSG || rc == -ENOENT)
+        damage(u, name, rc == -ENOENT ? "it is not there" : why);
+    return rc == 1 || rc == -EBADMSG || rc == -ENOENT ? 0 : rc;
 }
 
 // ---- all
@@ -300,7 +300,7 @@ int admin_dump(const struct admin *a, struct disk *d, const struct dump_range *r
     else if (rc == 1 || rc == -EBADMSG)
         damage(&u, "manifest", rc == 1 ? "there is none" : why);
     else
-        return finish(&u, rc);
+        return finish(&u, rc < 0 ? rc : 0);
     rc = 0;
     for (uint32_t file = 0; rc == 0 && !range->log_only && m.set_count > 0 && file < m.sets[0].files; file++)
         rc = snapshot(&u, m.sets[0].id, file, &m.store);
@@ -327,10 +327,11 @@ static int dump_manifest_file(struct dumper *u, const char *name)
     return rc;
 }
 
-// The header says whose it is.
-static int snapshot_store(struct disk *d, const char *name, struct uuid *store)
+// The header says whose it is. 1: there is no header.
+static int snapshot_store(struct dumper *u, const char *name, struct uuid *store)
 {
-    uint8_t block[BLOCK_SIZE];
+    struct disk *d = u->disk;
+    uint8_t block[BLOCK_SIZE] = { 0 };
     uint64_t size;
     int fd = d->ops->open(d, name, DISK_READ | DISK_BUFFERED, &size);
     if (fd < 0)
@@ -338,7 +339,10 @@ static int snapshot_store(struct disk *d, const char *name, struct uuid *store)
     int rc = d->ops->read(d, fd, block, sizeof block, 0);
     d->ops->close(d, fd);
     memcpy(store->bytes, block + 16, sizeof store->bytes);
-    return rc;
+    if (rc != -ENODATA)
+        return rc;
+    damage(u, name, "it is too short");
+    return 1;
 }
 
 int admin_dump_file(const struct admin *a, struct disk *d, const char *name, const struct dump_range *range)
@@ -352,12 +356,12 @@ int admin_dump_file(const struct admin *a, struct disk *d, const char *name, con
     if (segment_id_of(name) != 0)
         rc = segment(&u, name);
     else if (snapshot_name_parse(name, &set, &file))
-        rc = (rc = snapshot_store(d, name, &store)) != 0 ? rc : snapshot(&u, set, file, &store);
+        rc = (rc = snapshot_store(&u, name, &store)) != 0 ? rc : snapshot(&u, set, file, &store);
     else if (strcmp(name, manifest_name(0)) == 0 || strcmp(name, manifest_name(1)) == 0)
         rc = dump_manifest_file(&u, name);
     else {
         buf_deinit(&u.chain);
         return admin_trouble(a, "%s: not the name of a segment, a snapshot or a manifest", name);
     }
-    return finish(&u, rc);
+    return finish(&u, rc == 1 ? 0 : rc);
 }

@@ -35,7 +35,9 @@ static int read_header(struct frames *f, uint64_t offset, const char **why)
 {
     int rc;
     const uint8_t *block = view(f, offset, BLOCK_SIZE, &rc);
-    *why = "it cannot be read";
+    *why = rc == -ENODATA ? "it is too short" : "it cannot be read";
+    if (rc == -ENODATA) // a file that was cut off is damaged; no trouble of the disk
+        return -EBADMSG;
     return block == NULL ? rc : segment_decode(&f->header, block, why);
 }
 

@@ -76,8 +76,8 @@ static void rdb_report(const struct admin *a, const struct rdb_totals *t)
 static int rdb_copy(const struct admin *a, struct rdb *r, const char *name, struct out *o)
 {
     struct rdb_entry e;
-    int next, rc = 0;
-    while ((next = rdb_next(r, &e)) == 0 && rc == 0)
+    int next = 0, rc = 0;
+    while (rc == 0 && (next = rdb_next(r, &e)) == 0)
         rc = add_string(o, &e);
     if (rc == -ERANGE) {
         admin_trouble(a, "%s: database %" PRIu64 " of a key is beyond %d", name, e.db, DATABASES);

@@ -82,6 +82,14 @@ static int copy_all(struct restore *r)
     return rc;
 }
 
+// All that the manifest knows to be there, up to the point, has been found.
+static bool is_complete(const struct restore *r)
+{
+    const struct manifest *m = &r->manifest;
+    uint64_t held = m->set_count > 0 ? m->sets[0].lsn : 0, wanted = m->witness < r->cut ? m->witness : r->cut;
+    return held >= wanted || r->log.last_lsn >= wanted;
+}
+
 static int finish(struct restore *r)
 {
     struct manifest *m = &r->manifest;
@@ -115,18 +123,27 @@ static int run(struct restore *r)
 {
     const char *why;
     int rc = admin_manifest(r->from, &r->manifest, &why);
-    if (rc == 1 || rc == -EBADMSG)
-        return admin_trouble(r->admin, "%s: %s", r->from->path, rc == 1 ? "no data is here (no manifest)" : why);
+    if (rc == 1)
+        return admin_trouble(r->admin, "%s: no data is here (no manifest)", r->from->path);
+    if (rc == -EBADMSG) {
+        admin_trouble(r->admin, "%s is damaged: the manifest: %s", r->from->path, why);
+        return ADMIN_DAMAGE;
+    }
     if (rc == 0)
         rc = copy_line_find(r->from, &r->manifest, &r->line);
     if (rc == 0)
         rc = find_cut(r);
-    if (rc == 0 && !choose_sets(r))
+    bool reaches = rc == 0 && choose_sets(r);
+    if (rc == 0 && !reaches && r->point->lsn == UINT64_MAX && r->point->time_ms == RESTORE_ALL)
+        rc = -EBADMSG; // something is missing
+    if (rc == 0 && !reaches)
         return admin_trouble(r->admin, "%s does not reach back to that point: no snapshot is from before it, and the log begins later",
                              r->from->path);
     r->from->ops->entropy(r->from, &r->history, sizeof r->history);
     if (rc == 0)
         rc = copy_all(r);
+    if (rc == 0 && !is_complete(r))
+        rc = -EBADMSG;
     if (rc == 0)
         rc = finish(r);
     if (rc == 0)
