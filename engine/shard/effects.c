@@ -265,6 +265,27 @@ void effects_command_ends(struct worker *w)
     e->fresh.entry = NULL;
 }
 
+bool effects_takes(const struct effects *e, uint32_t shard)
+{
+    bool joins = e->batch == NULL || ((e->sub.count == 0 || e->sub.shard == shard) && e->batch->data.len <= BATCH_MAX);
+    return joins && e->count == 0 && e->fresh.entry == NULL && !e->open;
+}
+
+void effects_overwritten(struct worker *w, struct keyspace *ks, uint64_t hash, struct slice key, struct slice value)
+{
+    uint32_t shard, db;
+    store_place(w->store, ks, &shard, &db);
+    struct record r = { .op = RECORD_SET,
+                        .flags = (uint8_t)((uint32_t)ENTRY_STRING << 4),
+                        .db = (uint16_t)db,
+                        .deadline_ms = ENTRY_NO_DEADLINE,
+                        .key = key,
+                        .value = value };
+    w->effects.changes++;
+    effects_records_append(w, shard, hash, &r);
+    gate_changed(w, hash);
+}
+
 // ---- what the store says
 
 static void cleared(struct worker *w, struct keyspace *ks)

@@ -96,6 +96,10 @@ static inline void effects_command_begins(struct effects *e)
     e->fresh.wanted = true;
 }
 void effects_command_ends(struct worker *w);
+// Can a SET of this shard become a record at once, without having been told as a change?
+bool effects_takes(const struct effects *e, uint32_t shard);
+// And it does: a string without deadline and mark, a small one, in the place of another.
+void effects_overwritten(struct worker *w, struct keyspace *ks, uint64_t hash, struct slice key, struct slice value);
 // A snapshot is cut here: what the sequence numbers so far stand for is in it, so those records stay what they are.
 void effects_cut(struct worker *w);
 // Before the databases change places.

@@ -440,6 +440,12 @@ bool gate_lets_reads(const struct conn *c)
     return !c->worker->gate.loading && (level_of(c->worker, c) != GATE_ALWAYS || all_durable(c->worker));
 }
 
+bool gate_lets_sets(const struct conn *c)
+{
+    const struct worker *w = c->worker;
+    return holds(w) && gate_refusal(w) == NULL && w->watches.count == 0;
+}
+
 // Where they are refused they need not wait to hear it.
 bool gate_stops_writers(const struct worker *w)
 {

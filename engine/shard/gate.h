@@ -117,6 +117,8 @@ const char *gate_refusal(const struct worker *w);
 const char *gate_refuses(struct worker *w, const struct command *command);
 // Nothing that this connection reads has to wait or is refused.
 bool gate_lets_reads(const struct conn *c);
+// Nothing that it changes is refused, or watched by anybody.
+bool gate_lets_sets(const struct conn *c);
 bool gate_all_durable(const struct worker *w);
 // Requests that write wait now (CLIENT PAUSE's way).
 bool gate_stops_writers(const struct worker *w);

@@ -55,6 +55,49 @@ void glance_gather(struct conn *c, struct slice in, struct frames *f)
     f->offset = (size_t)(at - in.data);
 }
 
+static inline bool set_logged(struct worker *w, const struct item *item, struct buf *out, bool native)
+{
+    if (unlikely(!effects_takes(&w->effects, item->shard)) || !glance_set(item, out, native, true))
+        return false;
+    effects_overwritten(w, item->keyspace, item->hash, item->request.argv[1], item->request.argv[2]);
+    return true;
+}
+
+uint32_t glance_logged(struct conn *c, struct item *items, uint32_t i, uint32_t end, uint32_t ahead, uint32_t count, bool native)
+{
+    struct worker *w = c->worker;
+    const uint32_t first = i;
+    struct glanced done = { 0 };
+    if (native) { // what waits asks for nothing of its own, and is told so in a frame (begin_frame)
+        c->client.protocol = PROTOCOL_RESP3;
+        c->frame = FCNP_PLAIN + 1;
+        c->bare = false;
+        c->level = GATE_NO;
+    }
+    bool may_get = gate_lets_reads(c), may_set = w->options.maxmemory == 0 && gate_lets_sets(c);
+    for (; i < end && items[i].hot >= HOT_GLANCE; i++) {
+        if (i + ahead < count)
+            run_prefetch(items, i + ahead);
+        if (items[i].request.argc == 2) {
+            if (unlikely(!may_get) || !glance_get(&items[i], &c->out, native))
+                break;
+            done.gets++;
+        } else {
+            if (unlikely(!may_set) || !set_logged(w, &items[i], &c->out, native))
+                break;
+            if (done.sets++ == 0)
+                may_get = may_get && gate_lets_reads(c); // it may show what this SET has changed
+        }
+    }
+    if (done.sets > 0) {
+        w->save.changes += done.sets;
+        gate_conn(c, effects_building(&w->effects));
+    }
+    if (i > first)
+        glance_count(c, &done, &items[i - 1]);
+    return i;
+}
+
 bool glance_may_gather(const struct conn *c)
 {
     const struct resp *p = &c->parser;

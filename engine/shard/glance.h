@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The commonest requests at a glance: GET of a small string that is here, and SET of one to a value of the same length. The answer and
 // what is counted are the command's; whatever is not plainly that (missing, of another type, large, with a deadline, under a policy that
-// notes accesses; for SET also with maxmemory or anybody who listens for changes) is left untouched to the command layer. Costs the lookup
-// and one copy; the resumable parser, a command's call, its statistics and the reply's way through RESP are saved.
+// notes accesses; for SET also with maxmemory or anybody but the log who listens for changes) is left untouched to the command layer. Costs
+// the lookup and one copy; the resumable parser, a command's call, its statistics and the reply's way through RESP are saved.
 #pragma once
 
 #include "engine/shard/conn.h"
@@ -44,7 +44,6 @@ static inline bool glance_may(const struct conn *c)
 {
     const struct worker *w = c->worker;
     return conn_runs(c) && !c->queueing && w->txns.intents.count == 0 && w->watch.reply_min > GLANCE_MAX &&
-           (likely(!w->gated) || gate_lets_reads(c)) &&
            (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT | CLIENT_CLOSE_AFTER_REPLY)) == 0;
 }
 
@@ -71,11 +70,12 @@ static inline bool glance_get(const struct item *item, struct buf *out, bool nat
     return true;
 }
 
-static inline bool glance_set(const struct item *item, struct buf *out, bool native)
+// `told`: the caller tells whoever listens for changes.
+static inline bool glance_set(const struct item *item, struct buf *out, bool native, bool told)
 {
     static_assert(FCNP_HEADER == GLANCE_HEAD, "both replies have room");
     if (unlikely(out->cap - out->len < GLANCE_HEAD) ||
-        !keyspace_overwrite(item->keyspace, item->request.argv[1], item->hash, item->request.argv[2]))
+        !keyspace_overwrite(item->keyspace, item->request.argv[1], item->hash, item->request.argv[2], told))
         return false;
     uint8_t *to = out->data + out->len;
     if (native)
@@ -99,12 +99,15 @@ static inline bool glance_item(const struct item *item, struct buf *out, bool ma
             return false;
         done->gets++;
     } else {
-        if (unlikely(!may_set) || !glance_set(item, out, native))
+        if (unlikely(!may_set) || !glance_set(item, out, native, false))
             return false;
         done->sets++;
     }
     return true;
 }
+
+// Items from `i` on at a worker that logs, as far as that goes: a GET where it need not wait for the log, a SET with its record.
+uint32_t glance_logged(struct conn *c, struct item *items, uint32_t i, uint32_t end, uint32_t ahead, uint32_t count, bool native);
 
 static inline void glance_count(struct conn *c, const struct glanced *done, const struct item *last)
 {

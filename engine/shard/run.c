@@ -412,9 +412,10 @@ static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i,
     struct glanced done = { 0 };
     if (unlikely(!glance_may(c)))
         return i;
-    bool bundles = !native && !c->worker->gated;
+    if (unlikely(c->worker->gated))
+        return c->pending == NULL ? glance_logged(c, items, i, end, ahead, count, native) : i;
     if (unlikely(c->pending != NULL))
-        return bundles ? bundle_range(c, items, i, end, ahead, count) : i;
+        return !native ? bundle_range(c, items, i, end, ahead, count) : i;
     bool may_set = c->worker->options.maxmemory == 0;
     for (; i < end && items[i].hot >= HOT_GLANCE; i++) {
         if (i + ahead < count)
@@ -424,7 +425,7 @@ static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i,
     }
     if (i > first)
         glance_count(c, &done, &items[i - 1]);
-    if (bundles && i < end && items[i].hot == HOT_AWAY)
+    if (!native && i < end && items[i].hot == HOT_AWAY)
         i = bundle_range(c, items, i, end, ahead, count);
     return i;
 }

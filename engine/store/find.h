@@ -86,11 +86,12 @@ static always_inline bool keyspace_glance(struct keyspace *ks, struct slice key,
 }
 
 // SET of such a string to a value of the same length, while nobody listens and nothing is pinned. False: nothing has happened.
-static always_inline bool keyspace_overwrite(struct keyspace *ks, struct slice key, uint64_t hash, struct slice value)
+// `told`: the caller tells the listener.
+static always_inline bool keyspace_overwrite(struct keyspace *ks, struct slice key, uint64_t hash, struct slice value, bool told)
 {
     const struct store *s = ks->store;
     struct entry *e = keyspace_plain(ks, key, hash);
-    if (unlikely(e == NULL || s->on_change != NULL || s->before_change != NULL || slab_pinned(&s->world.slabs)))
+    if (unlikely(e == NULL || (s->on_change != NULL && !told) || s->before_change != NULL || slab_pinned(&s->world.slabs)))
         return false;
     struct slice old = keyspace_plain_value(e);
     if (old.len != value.len)
