@@ -209,6 +209,7 @@ void log_frames_advance(struct log *l);
 
 // ---- log_method.c
 enum log_method log_method_choose(struct log *l, uint32_t blocks);
+// Of a slot that is `synced`.
 void log_method_note(struct log *l, const struct log_slot *slot, uint64_t took_ns);
 
 // ---- log_segments.c

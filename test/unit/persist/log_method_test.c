@@ -6,8 +6,9 @@
 #include "test/unit/persist/log_lab.h"
 
 #define US    UINT64_C(1000)
-#define SMALL 100   // bytes of a value: a block
-#define LARGE 20000 // six
+#define SMALL 100    // bytes of a value: a block
+#define LARGE 20000  // six
+#define HUGE  200000 // 49, as all from 16 on
 
 static struct lab *a_lab(uint32_t frames)
 {
@@ -54,6 +55,8 @@ static void each_size_of_frames_goes_by_the_way_that_is_quicker_for_it(void)
         check_equal(chains_of(l, 64, LARGE, 200 * US, 300 * US), 1);
         check_equal(atomic_load(&log_stats(l->log)->method), LOG_METHOD_DSYNC);
     }
+    (void)chains_of(l, 4, HUGE, 300 * US, 200 * US);
+    check_equal(chains_of(l, 20, HUGE, 300 * US, 200 * US), 20);
     lab_check_crashes(l);
     lab_free(l);
 }
