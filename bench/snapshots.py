@@ -2,27 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """A snapshot of many items under load: extra memory, the longest turn, and what readers and writers notice.
 
-Starts a server with save points, fills it, measures latencies of a mixed load without a snapshot and during BGSAVE, and prints both with their
-ratio. Usage: snapshots.py [--build build-release] [--items 10000000] [--value 64] [--workers 1] [--connections 8] [--writes 0.2] [--appendonly]"""
+Starts a server with save points, fills it, measures latencies of a mixed load at a fixed rate in windows by turns without a snapshot and while
+one BGSAVE follows the other, and prints both with the median of their ratios.
+Usage: snapshots.py [--build build-release] [--items 10000000] [--value 64] [--workers 1] [--connections 20] [--rate 20000] [--writes 20]
+                    [--seconds 5] [--repetitions 5] [--apart] [--appendonly]"""
 
 import argparse
+import json
 import os
-import random
 import re
 import shutil
 import socket
+import statistics
 import subprocess
 import tempfile
 import threading
 import time
 
+PORT = 7479
+
 
 def encode(*args):
-    parts = [b"*%d\r\n" % len(args)]
-    for a in args:
-        a = a if isinstance(a, bytes) else str(a).encode()
-        parts += [b"$%d\r\n" % len(a), a, b"\r\n"]
-    return b"".join(parts)
+    return b"".join([b"*%d\r\n" % len(args)] + [b"$%d\r\n%s\r\n" % (len(a), a) for a in (str(a).encode() for a in args)])
 
 
 class Client:
@@ -53,61 +54,93 @@ def rss(pid):
         return int(re.search(r"^VmRSS:\s+(\d+)", status.read(), re.M).group(1)) * 1024
 
 
-def fill(port, items, value):
-    c, body, batch = Client(port), b"v" * value, 1000
-    for first in range(0, items, batch):
-        count = min(batch, items - first)
-        c.sock.sendall(b"".join(encode("SET", f"key:{i:012d}", body) for i in range(first, first + count)))
-        for _ in range(count):
-            c.file.readline()
+def bench(args, *more):
+    command = [os.path.join(args.build, "skerry-bench"), "--port", str(PORT), "--json", "--keys", str(args.items), "--connections",
+               str(args.connections), "--value-size", str(args.value), "--cpu", str(args.client_core), *more]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout or "{}")
 
 
-class Load(threading.Thread):
-    """Closed loop on a few connections; latencies of each request in us. The same for both halves, so that their ratio means something."""
+def load(args):
+    return bench(args, "--mix", f"get:{100 - args.writes},set:{args.writes}", "--rate", str(args.rate), "--duration", str(args.seconds),
+                 "--warmup", "0.2")["latency_us"]
 
-    def __init__(self, args, port, stop):
+
+def longest_turn(info):
+    """Of all workers since CONFIG RESETSTAT, in us."""
+    return max(int(re.search(r"longest_turn_us=(\d+)", line).group(1)) for name, line in info.items() if re.fullmatch(r"worker\d+", name))
+
+
+class Snapshots(threading.Thread):
+    """BGSAVE after BGSAVE, until told to end; what was seen meanwhile."""
+
+    def __init__(self, pid):
         super().__init__()
-        self.args, self.client, self.stop, self.times, self.random = args, Client(port), stop, [], random.Random(id(self))
+        self.client, self.pid, self.ends = Client(PORT), pid, threading.Event()
+        self.count, self.resident, self.images, self.statuses, self.slices = 0, 0, 0, set(), []
 
     def run(self):
-        body, clock = b"w" * self.args.value, time.perf_counter_ns
-        while not self.stop.is_set():
-            key = f"key:{self.random.randrange(self.args.items):012d}"
-            request = encode("SET", key, body) if self.random.random() < self.args.writes else encode("GET", key)
-            began = clock()
-            self.client.sock.sendall(request)
-            self.client.read()
-            self.times.append((clock() - began) / 1000)
+        while not self.ends.is_set():
+            reply = self.client.call("BGSAVE")
+            if not reply.startswith("+"):
+                raise SystemExit(f"BGSAVE: {reply}")
+            info = {"rdb_bgsave_in_progress": "1"}
+            while info["rdb_bgsave_in_progress"] != "0":
+                time.sleep(0.05)
+                info = self.client.info()
+                self.resident = max(self.resident, rss(self.pid))
+                self.images = max(self.images, int(info["snapshot_image_bytes"]) + int(info["snapshot_remembered_bytes"]))
+            self.count += 1
+            self.statuses.add(info["rdb_last_bgsave_status"])
+            self.slices.append(int(info["snapshot_longest_slice_us"]))
 
 
-def percentile(times, share):
-    return times[min(len(times) - 1, int(len(times) * share))] if times else 0.0
+def set_apart(args, pid):
+    """The workers' threads on the core that is not the client's, all others of the server on the client's."""
+    own = set(range(os.cpu_count())) - {args.client_core}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm") as comm:
+            os.sched_setaffinity(int(task), own if comm.read().startswith("worker-") else {args.client_core})
 
 
-def measure(args, port, until):
-    stop = threading.Event()
-    loads = [Load(args, port, stop) for _ in range(args.connections)]
-    for each in loads:
-        each.start()
-    until()
-    stop.set()
-    for each in loads:
-        each.join()
-    times = sorted(t for each in loads for t in each.times)
-    return len(times), percentile(times, 0.5), percentile(times, 0.99), percentile(times, 0.999), times[-1]
+def during_snapshots(args, server):
+    snapshots = Snapshots(server.pid)
+    snapshots.start()
+    latency = load(args)
+    snapshots.ends.set()
+    snapshots.join()
+    return latency, snapshots
 
 
-def snapshot(c, peak, pid):
-    reply = c.call("BGSAVE")
-    if not reply.startswith("+"):
-        raise SystemExit(f"BGSAVE: {reply}")
-    while True:
-        peak[0] = max(peak[0], rss(pid))
-        info = c.info()
-        peak[1] = max(peak[1], int(info["snapshot_image_bytes"]) + int(info["snapshot_remembered_bytes"]))
-        if info["rdb_bgsave_in_progress"] == "0":
-            return
-        time.sleep(0.05)
+def rounds(args, server, c):
+    plain, during, turns, all_snapshots = [], [], ([], []), []
+    for _ in range(args.repetitions):
+        c.call("CONFIG", "RESETSTAT")
+        plain.append(load(args))
+        turns[0].append(longest_turn(c.info()))
+        before = rss(server.pid)
+        c.call("CONFIG", "RESETSTAT")
+        latency, snapshots = during_snapshots(args, server)
+        snapshots.resident -= before
+        turns[1].append(longest_turn(c.info()))
+        during.append(latency)
+        all_snapshots.append(snapshots)
+    return plain, during, turns, all_snapshots
+
+
+def report(args, before, plain, during, turns, snapshots):
+    middle = {name: {p: statistics.median(r[p] for r in rows) for p in ("p50", "p99", "p99.9")}
+              for name, rows in (("without", plain), ("during", during))}
+    print(f"{args.items} items of {args.value} bytes, {args.workers} workers, RSS {before / 2**20:.0f} MiB, {args.rate}/s on {args.connections} "
+          f"connections, {args.writes} % writes, medians of {args.repetitions} windows of {args.seconds} s")
+    for name, m in middle.items():
+        print(f"  {name:8} p50 {m['p50']:.0f} us, p99 {m['p99']:.0f}, p99.9 {m['p99.9']:.0f}")
+    print(f"  ratio    p99.9 {statistics.median(d['p99.9'] / p['p99.9'] for p, d in zip(plain, during)):.2f}")
+    print(f"  turns    longest {statistics.median(turns[0]):.0f} us without, {statistics.median(turns[1]):.0f} us during; longest slice "
+          f"{statistics.median(s for each in snapshots for s in each.slices):.0f} us")
+    more = max(each.resident for each in snapshots)
+    print(f"  {sum(each.count for each in snapshots)} snapshots, status {' '.join(set.union(*(each.statuses for each in snapshots)))}; RSS "
+          f"+{max(0, more) / 2**20:.1f} MiB ({more / before:.2%}), of these images and marks at most "
+          f"{max(each.images for each in snapshots) / 2**20:.1f} MiB")
 
 
 def main():
@@ -116,39 +149,32 @@ def main():
     p.add_argument("--items", type=int, default=10_000_000)
     p.add_argument("--value", type=int, default=64)
     p.add_argument("--workers", type=int, default=1)
-    p.add_argument("--connections", type=int, default=8)
-    p.add_argument("--writes", type=float, default=0.2)
-    p.add_argument("--seconds", type=float, default=20)
+    p.add_argument("--connections", type=int, default=20)
+    p.add_argument("--writes", type=int, default=20, help="percent")
+    p.add_argument("--rate", type=int, default=20_000)
+    p.add_argument("--seconds", type=float, default=5)
+    p.add_argument("--repetitions", type=int, default=5)
+    p.add_argument("--client-core", type=int, default=1)
+    p.add_argument("--apart", action="store_true", help="workers share no core with the client and the server's other threads")
     p.add_argument("--appendonly", action="store_true")
     args = p.parse_args()
-    folder, port = tempfile.mkdtemp(prefix="skerry-snapshots-", dir="."), 7479
-    command = [os.path.join(args.build, "skerryd"), "--port", str(port), "--dir", folder, "--workers", str(args.workers), "--save", "86400 1000000000"]
+    folder = tempfile.mkdtemp(prefix="skerry-snapshots-", dir=".")
+    command = [os.path.join(args.build, "skerryd"), "--port", str(PORT), "--dir", folder, "--workers", str(args.workers), "--save", "86400 1000000000"]
     server = subprocess.Popen(command + (["--appendonly", "yes"] if args.appendonly else []), stdout=subprocess.DEVNULL)
     try:
         while True:
             try:
-                c = Client(port)
+                c = Client(PORT)
                 if c.call("PING") == "+PONG":
                     break
             except OSError:
                 pass
             time.sleep(0.1)
-        fill(port, args.items, args.value)
+        if args.apart:
+            set_apart(args, server.pid)
+        bench(args, "--preload", "--duration", "0")
         before = rss(server.pid)
-        print(f"{args.items} items of {args.value} bytes, {args.workers} workers, RSS {before / 2**20:.0f} MiB, {args.connections} connections, "
-              f"{args.writes:.0%} writes")
-        plain = measure(args, port, lambda: time.sleep(args.seconds))
-        before, peak = rss(server.pid), [0, 0]
-        began = time.monotonic()
-        during = measure(args, port, lambda: snapshot(c, peak, server.pid))
-        took, info = time.monotonic() - began, c.info()
-        for name, (count, *figures) in (("without", plain), ("during", during)):
-            print(f"  {name:8} {count:9} requests, p50 {figures[0]:.0f} us, p99 {figures[1]:.0f}, p99.9 {figures[2]:.0f}, longest {figures[3]:.0f}")
-        print(f"  ratio    p99.9 {during[3] / plain[3]:.2f}")
-        print(f"  snapshot {took:.1f} s, {int(info['snapshot_bytes']) / 2**20:.0f} MiB, status {info['rdb_last_bgsave_status']}, "
-              f"longest slice {info['snapshot_longest_slice_us']} us")
-        print(f"  memory   RSS +{max(0, peak[0] - before) / 2**20:.1f} MiB ({(peak[0] - before) / before:.2%}), of these images and marks at most "
-              f"{peak[1] / 2**20:.1f} MiB")
+        report(args, before, *rounds(args, server, c))
     finally:
         server.kill()
         server.wait()
