@@ -277,8 +277,22 @@ static void serve_alone(struct worker *w, const struct serving *s, uint32_t i, s
     forward_serve_single(w, s->from, &head, item, timed);
 }
 
+// The keyspace of the request before: most are of the same shard.
+struct memo {
+    uint32_t shard, db;
+    struct keyspace *keyspace;
+};
+
+static inline struct keyspace *keyspace_of(struct worker *w, struct memo *memo, uint32_t shard, uint32_t db)
+{
+    if (unlikely(shard != memo->shard || db != memo->db))
+        *memo = (struct memo){ shard, db, store_keyspace(w->store, shard, db) };
+    return memo->keyspace;
+}
+
 // Takes apart what begins at `at`. Returns what is behind it.
-static const uint8_t *take(struct worker *w, const uint8_t *at, struct item *item, struct slice *argv, uint32_t db)
+static inline const uint8_t *take(struct worker *w, const uint8_t *at, struct item *item, struct slice *argv, struct memo *memo,
+                                  uint32_t db)
 {
     const struct mesh_plain *plain = (const struct mesh_plain *)(const void *)at;
     const uint8_t *bytes = (const uint8_t *)(plain + 1);
@@ -286,7 +300,7 @@ static const uint8_t *take(struct worker *w, const uint8_t *at, struct item *ite
     argv[0] = slice_of(argc == 2 ? "GET" : "SET", 3);
     argv[1] = slice_of(bytes, plain->key_len);
     argv[2] = slice_of(bytes + plain->key_len, plain->value_len);
-    struct keyspace *keyspace = store_keyspace(w->store, plain->shard, db);
+    struct keyspace *keyspace = keyspace_of(w, memo, plain->shard, db);
     *item = (struct item){
         .request = { .argc = argc, .argv = argv },
         .command = w->native_commands[argc == 2 ? FCNP_GET : FCNP_SET],
@@ -304,6 +318,7 @@ static const uint8_t *take(struct worker *w, const uint8_t *at, struct item *ite
 static uint32_t gather(struct worker *w, const struct mesh_block *block, uint32_t offset, struct serving *s)
 {
     struct slice *argv = w->args;
+    struct memo memo = { .shard = NO_SHARD };
     uint32_t count = 0;
     while (offset < block->len) {
         const struct mesh_request *head = (const struct mesh_request *)(const void *)(block->data + offset);
@@ -313,7 +328,7 @@ static uint32_t gather(struct worker *w, const struct mesh_block *block, uint32_
         for (uint32_t i = 0; i < head->argc; i++, count++, argv += 3) {
             prefetch(at + MESH_AHEAD);
             s->heads[count] = head;
-            at = take(w, at, &w->items[count], argv, head->db);
+            at = take(w, at, &w->items[count], argv, &memo, head->db);
             if (count >= PREFETCH_LAG)
                 run_prefetch(w->items, count - PREFETCH_LAG);
         }

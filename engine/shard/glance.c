@@ -109,16 +109,18 @@ void glance_gather_resp(struct conn *c, struct slice in, struct gathered *g)
 {
     struct worker *w = c->worker;
     const struct route route = w->route;
-    struct native_memo memo = g->memo;
     struct slice *argv = w->args + g->args;
     uint32_t count = g->count, own = w->id;
     const uint8_t *at = in.data + g->offset, *end = in.data + in.len;
     struct resp_hot hot;
     for (; count < BATCH_REQUESTS && resp_hottest(slice_of(at, (size_t)(end - at)), &hot); count++) {
         uint32_t shard = route_shard(&route, hot.key);
-        if (unlikely(shard != memo.shard))
-            native_remember(c, &memo, shard);
-        if (unlikely(memo.keyspace == NULL && memo.worker == own))
+        struct native_memo *memo = &g->memos[shard % GATHER_MEMOS];
+        if (unlikely(shard != memo->shard))
+            native_remember(c, memo, shard);
+        struct keyspace *keyspace = memo->keyspace;
+        bool here = memo->worker == own;
+        if (unlikely(keyspace == NULL && here))
             break;
         at += hot.len;
         struct item *item = &w->items[count];
@@ -128,21 +130,20 @@ void glance_gather_resp(struct conn *c, struct slice in, struct gathered *g)
         *item = (struct item){
             .request = { .argc = hot.argc, .argv = argv },
             .command = w->native_commands[hot.argc == 2 ? FCNP_GET : FCNP_SET],
-            .keyspace = memo.keyspace,
+            .keyspace = keyspace,
             .shard = shard,
-            .worker = memo.worker,
+            .worker = memo->worker,
             .end = (uint32_t)(at - in.data),
-            .hot = memo.worker == own ? HOT_GLANCE : HOT_AWAY,
+            .hot = here ? HOT_GLANCE : HOT_AWAY,
         };
         argv += hot.argc;
-        if (likely(memo.keyspace != NULL)) {
-            item->hash = keyspace_hash(memo.keyspace, hot.key);
-            keyspace_prefetch_here(memo.keyspace, item->hash);
+        if (likely(keyspace != NULL)) {
+            item->hash = keyspace_hash(keyspace, hot.key);
+            keyspace_prefetch_here(keyspace, item->hash);
         }
         if (count >= PREFETCH_LAG)
             run_prefetch(w->items, count - PREFETCH_LAG);
     }
-    g->memo = memo;
     g->args = (uint32_t)(argv - w->args);
     g->count = count;
     g->offset = (size_t)(at - in.data);

@@ -26,13 +26,23 @@ struct frames {
 // Takes what begins at in[offset], as long as it is fcnp_hottest's, of a key of this worker, and its prefix agrees with itself.
 void glance_gather(struct conn *c, struct slice in, struct frames *f);
 
+#define GATHER_MEMOS 8 // shards take turns at random, so the last one is not enough
+
 // Requests of one batch in RESP, as they are gathered.
 struct gathered {
     uint32_t count;
-    uint32_t args; // of worker.args in use
-    size_t offset; // behind the last one
-    struct native_memo memo;
+    uint32_t args;                          // of worker.args in use
+    size_t offset;                          // behind the last one
+    struct native_memo memos[GATHER_MEMOS]; // by the shard's lower bits
 };
+
+static inline void gathered_init(struct gathered *g)
+{
+    g->count = g->args = 0;
+    g->offset = 0;
+    for (uint32_t i = 0; i < GATHER_MEMOS; i++)
+        g->memos[i].shard = NO_SHARD;
+}
 
 // Takes what begins at in[offset], as long as it is resp_hottest's; of another worker's keys too (those will be forwarded).
 void glance_gather_resp(struct conn *c, struct slice in, struct gathered *g);

@@ -17,6 +17,7 @@
 
 #include "base/assert.h"
 #include "base/list.h"
+#include "base/prefetch.h"
 #include "base/slice.h"
 #include "base/spsc.h"
 
@@ -112,6 +113,14 @@ struct mesh_heap {
     uint8_t *bytes;
     uint64_t len;
 };
+
+// A block that another core has written: its first lines, all at once. What walks through it asks for those ahead.
+static inline void mesh_expect(const struct mesh_block *b)
+{
+    uint32_t len = b->len < MESH_AHEAD ? b->len : MESH_AHEAD;
+    for (uint32_t at = 0; at < len; at += 64)
+        prefetch(b->data + at);
+}
 
 struct mesh_peer {
     struct spsc *out;           // this worker produces

@@ -338,15 +338,17 @@ static size_t run_whole(struct conn *c, struct slice in, bool *more)
     size_t offset = 0;
     int result = RESP_READY;
     bool cut = false, glances = glance_may_gather(c);
-    struct native_memo memo = { .shard = NO_SHARD };
+    struct gathered g;
+    gathered_init(&g);
     while (count < BATCH_REQUESTS && offset < in.len) {
         if (likely(glances)) {
-            struct gathered g = { count, args, offset, memo };
+            g.count = count;
+            g.args = args;
+            g.offset = offset;
             glance_gather_resp(c, in, &g);
             count = g.count;
             args = g.args;
             offset = g.offset;
-            memo = g.memo;
             if (count == BATCH_REQUESTS || offset == in.len)
                 break;
         }

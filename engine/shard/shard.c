@@ -125,6 +125,7 @@ static bool take_mail(struct worker *w, uint32_t peer)
         struct mesh_block *b = mesh_take(&w->mesh, peer);
         if (b == NULL)
             return true;
+        mesh_expect(b);
         if (b->kind == MESH_REQUESTS)
             forward_serve(w, b);
         else
