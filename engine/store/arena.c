@@ -96,6 +96,8 @@ static void prepare(struct arena *a)
 {
     if (a->memory->prepare == NULL || a->frontier < ARENA_PREPARE_FROM)
         return;
+    if (a->prepare_below != 0 && a->touched_count + ARENA_PREPARE > a->prepare_below / ARENA_GRANULE)
+        return;
     if (a->prepared < a->frontier)
         a->prepared = a->frontier;
     while (a->prepared < a->frontier + ARENA_PREPARE && a->prepared < a->granules) {
@@ -131,7 +133,10 @@ uint32_t arena_take(struct arena *a, uint8_t order)
     if (run == ARENA_NONE)
         return ARENA_NONE;
     uint8_t have = a->pages[run].order;
+    bool clean = a->pages[run].kind == ARENA_CLEAN;
     free_unlink(a, run);
+    if (clean && have == ARENA_ORDER_MAX && a->memory->huge) // all of it comes with its first byte, again
+        mark_touched(a, run);
     while (have > order) {
         have--;
         free_push(a, run + (1u << have), have);

@@ -61,6 +61,7 @@ struct arena {
     uint32_t taken_count;   // granules
     uint32_t touched_count; // granules, of which taken_count are in use
     uint32_t prepared;      // granules before it have been asked for (base/memory.h)
+    uint64_t prepare_below; // what is asked for ahead may make so many bytes resident, 0 = any number
 };
 
 int arena_init(struct arena *a, struct memory *m) warn_unused;
@@ -71,6 +72,11 @@ uint32_t arena_take(struct arena *a, uint8_t order);
 void arena_give(struct arena *a, uint32_t granule);
 // Hands one free run back to the system, the largest there is, while more than `keep` free granules have memory. False: nothing to do.
 bool arena_discard(struct arena *a, uint32_t keep);
+
+static inline void arena_prepare_below(struct arena *a, uint64_t bytes)
+{
+    a->prepare_below = bytes;
+}
 
 // Granules that have memory behind them, or soon will.
 static inline uint32_t arena_resident(const struct arena *a)

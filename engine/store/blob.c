@@ -66,7 +66,22 @@ bool blobs_collect(struct blobs *p)
 
 bool blobs_discard(struct blobs *p, uint64_t keep)
 {
-    return p->runs.base != NULL && runs_discard(&p->runs, keep / RUNS_PAGE + p->runs.taken_count / 64);
+    return p->runs.base != NULL && runs_discard(&p->runs, keep / RUNS_PAGE);
+}
+
+uint64_t blobs_free(const struct blobs *p)
+{
+    return (p->runs.touched_count - p->runs.taken_count) * RUNS_PAGE;
+}
+
+uint64_t blobs_taken(const struct blobs *p)
+{
+    return p->runs.taken_count * RUNS_PAGE;
+}
+
+void blobs_prepare_below(struct blobs *p, uint64_t bytes)
+{
+    p->runs.prepare_below = bytes;
 }
 
 uint64_t blobs_resident(const struct blobs *p)

@@ -52,10 +52,15 @@ struct blobs *blobs_new(struct memory *m); // NULL: out of memory
 struct blobs *blobs_close(struct blobs *p);
 // Puts some of what came home back into the books. True: there is more.
 bool blobs_collect(struct blobs *p);
-// Hands some free pages back to the system while more than `keep` bytes and a 64th have memory. False: nothing to do.
+// Hands some free pages back to the system while more than `keep` bytes have memory. False: nothing to do.
 bool blobs_discard(struct blobs *p, uint64_t keep);
 // Bytes with memory behind them, wherever their blobs are.
 uint64_t blobs_resident(const struct blobs *p);
+// Of runs: bytes of free pages that have memory, and of those in use.
+uint64_t blobs_free(const struct blobs *p);
+uint64_t blobs_taken(const struct blobs *p);
+// Nothing is asked for ahead of its use that would make more bytes resident; 0 = no limit.
+void blobs_prepare_below(struct blobs *p, uint64_t bytes);
 
 // NULL when out of memory. Capacity grows with what arrives, at most doubling: never in proportion to what was announced.
 struct blob *blob_new(struct blobs *home);

@@ -24,8 +24,8 @@ static bool move_entry(struct store *s, uint32_t ref)
     struct owner o = store_owner(s, ref);
     if (o.keyspace == NULL || (deadline != ENTRY_NO_DEADLINE && deadline_make_room(&s->deadlines) != 0))
         return false;
-    bool tracked = s3fifo_tracks(&s->s3fifo, e);
-    if (tracked && s3fifo_make_room(&s->s3fifo) != 0)
+    bool tracked = s3fifo_tracks(&s->s3fifo, e), listed = s->s3fifo.on && s3fifo_wants(&s->s3fifo, deadline);
+    if (listed && s3fifo_make_room(&s->s3fifo) != 0)
         return false;
     uint32_t size = slab_slot_size(slabs, ref);
     uint32_t moved = slab_take(slabs, SLAB_ENTRY, size);
@@ -40,6 +40,8 @@ static bool move_entry(struct store *s, uint32_t ref)
     if (tracked) {
         s3fifo_admit(s, moved, o.hash, *entry_recency(e));
         s3fifo_forget(s, e);
+    } else if (listed) {
+        s3fifo_adopt(s, moved);
     }
     slab_give(slabs, ref);
     return true;

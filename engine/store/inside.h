@@ -25,6 +25,7 @@ struct store {
     struct hash_keys hash_keys;
     bool has_recency;          // the policy keeps something in entries
     bool untouching;           // and lookups leave it as it is
+    uint32_t relief_rest;      // limit.c: calls until a slab to be drained is looked for again
     struct directory *garbage; // cleared keyspaces, freed in pieces
     struct blobs *blobs;       // pages for large values
     uint64_t blob_bytes;       // owned by entries

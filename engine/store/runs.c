@@ -90,8 +90,24 @@ static uint64_t bits_in(uint32_t word, uint32_t begin, uint32_t end)
     return bits;
 }
 
+// A huge page comes as a whole with its first byte.
+static void touch_huge(struct runs *r, uint32_t begin, uint32_t end)
+{
+    for (uint32_t step = begin / RUNS_STEP; step <= (end - 1) / RUNS_STEP; step++) {
+        uint64_t *words = &r->touched[step * (RUNS_STEP / 64)], any = 0;
+        for (uint32_t i = 0; i < RUNS_STEP / 64; i++)
+            any |= words[i];
+        if (any != 0)
+            continue;
+        memset(words, 0xff, RUNS_STEP / 8);
+        r->touched_count += RUNS_STEP;
+    }
+}
+
 static void mark_taken(struct runs *r, uint32_t begin, uint32_t end)
 {
+    if (r->memory->huge)
+        touch_huge(r, begin, end);
     for (uint32_t word = begin / 64; word <= (end - 1) / 64; word++) {
         uint64_t bits = bits_in(word, begin, end);
         assert((r->taken[word] & bits) == 0);
@@ -121,7 +137,7 @@ static size_t books_size(uint32_t pages)
 
 int runs_init(struct runs *r, struct memory *m)
 {
-    *r = (struct runs){ .memory = m };
+    *r = (struct runs){ .memory = m, .prepare_below = r->prepare_below };
     memset(r->bins, 0xff, sizeof r->bins);
     for (r->size = RUNS_RANGE; r->size >= RUNS_STEP * RUNS_PAGE; r->size /= 2) {
         r->base = m->reserve(m, r->size, RUNS_STEP * RUNS_PAGE);
@@ -159,6 +175,8 @@ static uint8_t *page_at(const struct runs *r, uint32_t page)
 static void prepare(struct runs *r)
 {
     if (r->memory->prepare == NULL || r->frontier < RUNS_PREPARE_FROM)
+        return;
+    if (r->prepare_below != 0 && r->touched_count + RUNS_PREPARE > r->prepare_below / RUNS_PAGE)
         return;
     if (r->prepared < r->frontier)
         r->prepared = r->frontier;

@@ -43,15 +43,16 @@ struct runs {
     uint64_t *touched;    // the system has given memory for it
     uint32_t pages;
     uint32_t frontier;
-    uint32_t prepared; // pages before it have been asked for (base/memory.h)
-    uint32_t sweep;    // where giving back goes on, in steps
+    uint32_t prepared;      // pages before it have been asked for (base/memory.h)
+    uint64_t prepare_below; // what is asked for ahead may make so many bytes resident, 0 = any number
+    uint32_t sweep;         // where giving back goes on, in steps
     uint64_t taken_count;
     uint64_t touched_count;
     uint64_t filled[(RUNS_BINS + 63) / 64]; // bit per list: is there a run
     uint32_t bins[RUNS_BINS];
 };
 
-// Reserves the range. -ENOMEM: not even a small one was to be had.
+// Reserves the range; `prepare_below` has been set. -ENOMEM: not even a small one was to be had.
 int runs_init(struct runs *r, struct memory *m) warn_unused;
 void runs_deinit(struct runs *r);
 

@@ -166,6 +166,11 @@ void s3fifo_admit(struct store *s, uint32_t ref, uint64_t hash, int before)
 
 // Taking entries of before in
 
+void s3fifo_adopt(struct store *s, uint32_t ref)
+{
+    (void)queue_push(&s->s3fifo.main, ref);
+}
+
 struct adoption {
     struct store *store;
     bool failed;
@@ -186,7 +191,7 @@ static void adopt(void *context, uint32_t ref)
     if (entry_recency_len(e) == 1)
         file(s, ref, S3FIFO_MAIN);
     else
-        (void)queue_push(&f->main, ref);
+        s3fifo_adopt(s, ref);
 }
 
 // Some more. False: all have been taken in.

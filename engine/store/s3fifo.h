@@ -81,6 +81,8 @@ int s3fifo_make_room(struct s3fifo *f) warn_unused;
 // After s3fifo_make_room: the entry, which has the byte, joins a queue. `before`: the byte that it had at another place, or -1 for one
 // that is new.
 void s3fifo_admit(struct store *s, uint32_t ref, uint64_t hash, int before);
+// After s3fifo_make_room: an entry of before, which has no byte, is listed in main; also when it is at another place now.
+void s3fifo_adopt(struct store *s, uint32_t ref);
 // A tracked entry goes, or leaves its slot.
 void s3fifo_forget(struct store *s, const struct entry *e);
 // The pages of a tracked entry's value changed their number.

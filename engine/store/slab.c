@@ -8,19 +8,26 @@
 
 #include "base/bytes.h"
 
-#define SLAB_SLOTS_MIN  7u
-#define SLAB_LEFT_SHARE 32u // what is left over at a slab's end: less than so much of it
+#define SLAB_SLOTS_MAX 512u // of a slab longer than a granule: it shall be emptied some day
 
-// The smallest slab that wastes little: of each class one or two are partly empty, which is much where slots are large.
-static uint8_t order_of(uint32_t size)
+// Of the next slab of a class: the one that wastes least, if all of the class's were like it and one of them half empty.
+static uint8_t next_order(const struct slab_class *c)
 {
-    uint8_t order = 0;
-    for (; order < ARENA_ORDER_MAX; order++) {
-        size_t bytes = ARENA_GRANULE << order;
-        if (bytes / size >= SLAB_SLOTS_MIN && bytes % size < bytes / SLAB_LEFT_SHARE)
+    uint64_t in_use = (uint64_t)c->used * c->size, least = UINT64_MAX;
+    uint8_t best = 0;
+    for (uint8_t order = 0; order <= ARENA_ORDER_MAX; order++) {
+        uint64_t bytes = ARENA_GRANULE << order;
+        if (bytes < c->size)
+            continue;
+        if (order > 0 && bytes / c->size > SLAB_SLOTS_MAX)
             break;
+        uint64_t waste = in_use * (bytes % c->size) / bytes + bytes / 2;
+        if (waste >= least)
+            continue;
+        least = waste;
+        best = order;
     }
-    return order;
+    return best;
 }
 
 int slabs_init(struct slabs *s, struct memory *m)
@@ -29,9 +36,8 @@ int slabs_init(struct slabs *s, struct memory *m)
     for (uint32_t i = 0; i < SLAB_SIZES; i++) {
         uint32_t size = slab_index_size(i);
         uint32_t units = size / 8;
-        struct slab_class c = { .partial = ARENA_NONE, .size = size, .order = order_of(size) };
+        struct slab_class c = { .partial = ARENA_NONE, .size = size };
         c.slot_inverse = (uint32_t)(((UINT64_C(1) << 32) + units - 1) / units);
-        c.capacity = (uint16_t)((ARENA_GRANULE << c.order) / size);
         for (int kind = 0; kind < SLAB_KINDS; kind++)
             s->classes[kind][i] = c;
     }
@@ -67,14 +73,15 @@ static void partial_unlink(struct slabs *s, struct slab_class *c, uint32_t run)
 static uint32_t slab_new(struct slabs *s, enum slab_kind kind, uint32_t class)
 {
     struct slab_class *c = &s->classes[kind][class];
-    uint32_t run = arena_take(&s->arena, c->order);
+    uint8_t order = next_order(c);
+    uint32_t run = arena_take(&s->arena, order);
     if (run == ARENA_NONE)
         return ARENA_NONE;
     struct page *p = &s->arena.pages[run];
     p->kind = (uint8_t)kind;
     p->class = (uint8_t) class;
-    p->capacity = c->capacity;
-    s->held[kind] += ARENA_GRANULE << c->order;
+    p->capacity = (uint16_t)((ARENA_GRANULE << order) / c->size);
+    c->slots += p->capacity;
     c->slabs++;
     partial_push(s, c, run);
     return run;
@@ -138,7 +145,7 @@ static void give(struct slabs *s, uint32_t ref)
     else
         partial_unlink(s, c, run);
     c->slabs--;
-    s->held[kind] -= ARENA_GRANULE << c->order;
+    c->slots -= p->capacity;
     arena_give(&s->arena, run);
 }
 
@@ -219,34 +226,54 @@ bool slab_is_entry(const struct slabs *s, uint32_t ref)
 #define DRAIN_CHOICES 32u
 #define DRAIN_BEGIN   14u // one free slot for so many in use
 #define DRAIN_END     25u
+#define DRAIN_SMALL   9362u // bytes of slots, of which a granule has 7 or more
 
 static uint32_t free_slots(const struct slab_class *c)
 {
-    return c->slabs * c->capacity - c->used;
+    return c->slots - c->used;
 }
 
-// One slab can be emptied, and its class has some room left. Where slabs are small, two are not much.
+// Enough is free for two slabs' worth, or, where slots are large, for one and a quarter.
 static bool worth_draining(const struct slab_class *c, uint32_t share)
 {
-    uint32_t least = c->order == 0 ? 2u * c->capacity : c->capacity + (c->capacity + 3u) / 4;
-    return free_slots(c) >= least && free_slots(c) >= c->used / share;
+    uint32_t free = free_slots(c);
+    if (c->slabs < 2 || free < c->used / share)
+        return false;
+    uint32_t each = c->slots / c->slabs;
+    return free >= (c->size <= DRAIN_SMALL ? 2 * each : each + (each + 3) / 4);
 }
 
-// The class with the most bytes free, among those where it is worth it.
-static struct slab_class *drain_class(struct slabs *s)
+// The slab with the fewest entries, among those whose entries the others have room for; ARENA_NONE: there is none.
+static uint32_t sparsest(const struct slabs *s, const struct slab_class *c)
 {
-    struct slab_class *best = NULL;
+    const struct page *pages = s->arena.pages;
+    uint32_t best = ARENA_NONE, run = c->partial;
+    for (uint32_t i = 0; i < DRAIN_CHOICES && run != ARENA_NONE; i++, run = pages[run].next) {
+        const struct page *p = &pages[run];
+        if (free_slots(c) >= p->capacity + (p->capacity + 3u) / 4 && (best == ARENA_NONE || p->used < pages[best].used))
+            best = run;
+    }
+    return best;
+}
+
+// Of the class with the most bytes free, among those where it is worth it.
+static uint32_t drain_choose(struct slabs *s)
+{
+    uint32_t best = ARENA_NONE;
     uint64_t best_bytes = 0;
     uint32_t share = s->drain_goes_on ? DRAIN_END : DRAIN_BEGIN;
     for (uint32_t i = 0; i < SLAB_SIZES; i++) {
-        struct slab_class *c = &s->classes[SLAB_ENTRY][i];
+        const struct slab_class *c = &s->classes[SLAB_ENTRY][i];
         uint64_t bytes = (uint64_t)free_slots(c) * c->size;
         if (bytes <= best_bytes || !worth_draining(c, share))
             continue;
-        best = c;
+        uint32_t run = sparsest(s, c);
+        if (run == ARENA_NONE)
+            continue;
+        best = run;
         best_bytes = bytes;
     }
-    s->drain_goes_on = best != NULL;
+    s->drain_goes_on = best != ARENA_NONE;
     return best;
 }
 
@@ -254,18 +281,13 @@ bool slab_drain_begin(struct slabs *s)
 {
     if (s->drain != ARENA_NONE)
         return true;
-    struct slab_class *c = drain_class(s);
-    if (c == NULL)
+    uint32_t run = drain_choose(s);
+    if (run == ARENA_NONE)
         return false;
-    struct page *pages = s->arena.pages;
-    uint32_t sparsest = c->partial, run = c->partial;
-    for (uint32_t i = 0; i < DRAIN_CHOICES && run != ARENA_NONE; i++, run = pages[run].next) {
-        if (pages[run].used < pages[sparsest].used)
-            sparsest = run;
-    }
-    partial_unlink(s, c, sparsest);
-    pages[sparsest].draining = 1;
-    s->drain = sparsest;
+    struct page *p = &s->arena.pages[run];
+    partial_unlink(s, &s->classes[SLAB_ENTRY][p->class], run);
+    p->draining = 1;
+    s->drain = run;
     s->drain_slot = 0;
     return true;
 }

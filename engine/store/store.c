@@ -7,11 +7,14 @@
 
 #include "engine/store/compact.h"
 #include "engine/store/inside.h"
+#include "engine/store/limit.h"
 
-#define EVICT_MAX          256 // entries a call: a limit that was lowered is reached step by step
-#define MOVES_AN_ENTRY     4   // references moved that take as long as an entry that expires
-#define DISCARD_COST       40  // entries touched that take as long as giving a run of pages back: 30 to 100 us
-#define KEEP_FREE_GRANULES 32  // 2 MiB and a 64th of all stay at hand, the rest goes back to the system
+// Entries that a call may evict: one for so many bytes too many, and this many at most. (A limit that was lowered is reached step by step.)
+#define EVICT_BYTES    64u
+#define EVICT_LEAST    256u
+#define EVICT_MOST     1024u
+#define MOVES_AN_ENTRY 4  // references moved that take as long as an entry that expires
+#define DISCARD_COST   40 // entries touched that take as long as giving a run of pages back: 30 to 100 us
 
 static uint64_t entry_hash(const void *context, const struct entry *e)
 {
@@ -64,6 +67,7 @@ int store_new(struct store **out, const struct store_options *options)
     deadlines_init(&s->deadlines, &s->world.slabs);
     prng_init(&s->prng, options->seed);
     s3fifo_init(&s->s3fifo, &s->world.slabs, options->memory);
+    limit_set(s, options->memory_max);
     s->options.policy = STORE_NOEVICTION;
     store_set_policy(s, options->policy);
     *out = s;
@@ -239,11 +243,6 @@ uint64_t store_memory_used(const struct store *s)
 struct store_memory store_memory(const struct store *s)
 {
     const struct slabs *slabs = &s->world.slabs;
-    uint64_t held = 0, used = 0;
-    for (int i = 0; i < SLAB_KINDS; i++) {
-        held += slabs->held[i];
-        used += slabs->used[i];
-    }
     return (struct store_memory){
         .reserved = (uint64_t)arena_resident(&slabs->arena) * ARENA_GRANULE + s->world.directory_bytes + blobs_resident(s->blobs) +
                     s3fifo_bytes(&s->s3fifo),
@@ -252,7 +251,7 @@ struct store_memory store_memory(const struct store *s)
         .blobs = s->blob_bytes,
         .deadlines = deadline_bytes(&s->deadlines),
         .order = order_bytes(s),
-        .free_slots = held - used,
+        .free_slots = limit_free_in_slabs(s),
     };
 }
 
@@ -264,7 +263,7 @@ struct store_work store_work(const struct store *s)
 
 void store_set_memory_max(struct store *s, uint64_t bytes)
 {
-    s->options.memory_max = bytes;
+    limit_set(s, bytes);
 }
 
 void store_listen(struct store *s, store_change_fn *fn, void *context)
@@ -309,15 +308,10 @@ enum store_policy store_policy(const struct store *s)
     return s->options.policy;
 }
 
-static bool over_limit(const struct store *s)
-{
-    return s->options.memory_max != 0 && store_memory_used(s) > s->options.memory_max;
-}
-
 // At most `budget` entries are looked at; what was cleared goes before anything alive does. False: nothing more may go.
 static bool evict_some(struct store *s, int64_t now_ms, uint32_t *budget)
 {
-    while (over_limit(s) && *budget > 0) {
+    while (limit_excess(s) > 0 && *budget > 0) {
         if (s->garbage != NULL) {
             (void)free_garbage(s, budget);
             continue;
@@ -328,10 +322,19 @@ static bool evict_some(struct store *s, int64_t now_ms, uint32_t *budget)
     return true;
 }
 
+static uint32_t evict_budget(const struct store *s)
+{
+    uint64_t entries = EVICT_LEAST + limit_excess(s) / EVICT_BYTES;
+    return entries < EVICT_MOST ? (uint32_t)entries : EVICT_MOST;
+}
+
 bool store_make_room(struct store *s, int64_t now_ms)
 {
     s->now_ms = now_ms;
-    uint32_t budget = EVICT_MAX;
+    if (s->options.memory_max == 0)
+        return true;
+    limit_relieve(s);
+    uint32_t budget = evict_budget(s);
     return evict_some(s, now_ms, &budget);
 }
 
@@ -375,18 +378,11 @@ static bool expire(void *context, uint32_t ref)
     return true;
 }
 
-// One run of free pages goes back to the system. False: what is left stays at hand.
-static bool discard(struct store *s)
-{
-    struct arena *a = &s->world.slabs.arena;
-    return arena_discard(a, KEEP_FREE_GRANULES + a->taken_count / 64) || blobs_discard(s->blobs, KEEP_FREE_GRANULES * ARENA_GRANULE);
-}
-
 bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
 {
     s->now_ms = now_ms;
     struct expiry expiry = { .store = s, .budget = &budget };
-    bool given = discard(s);
+    bool given = limit_give_back(s);
     if (given) // at most half: what is due goes on
         budget -= DISCARD_COST < budget / 2 ? DISCARD_COST : budget / 2;
     bool more = deadline_advance(&s->deadlines, now_ms, &budget, expire, &expiry);
@@ -396,7 +392,7 @@ bool store_maintain(struct store *s, int64_t now_ms, uint32_t budget)
         more = true;
     if (budget > 0 && s3fifo_maintain(s, &budget))
         more = true;
-    if (budget > 0 && over_limit(s) && evict_some(s, now_ms, &budget) && over_limit(s))
+    if (budget > 0 && evict_some(s, now_ms, &budget) && limit_excess(s) > 0)
         more = true;
     if (budget > 0 && s->garbage == NULL && compact_some(s, &budget))
         more = true;
@@ -411,7 +407,7 @@ void store_reclaim(struct store *s)
         budget = UINT32_MAX;
     while (blobs_collect(s->blobs))
         continue;
-    while (discard(s))
+    while (limit_give_back(s))
         continue;
 }
 

@@ -52,8 +52,8 @@ void store_swap_shard(struct store *s, uint32_t shard, uint32_t db_a, uint32_t d
 // Where a keyspace of this store is now: its shard and database.
 void store_place(const struct store *s, const struct keyspace *ks, uint32_t *shard, uint32_t *db);
 
-// Bytes that count against maxmemory: slots in use of entries, index and deadlines, large values, what was charged. (Slots and not
-// their pages: what DEL frees counts at once. Compaction keeps free slots near 7 %, store_memory().reserved says what is held.)
+// Bytes in use: slots of entries, index and deadlines, large values, what was charged. What DEL frees counts at once. What is held beyond
+// them counts against maxmemory from a margin on (limit.h); store_memory().reserved says what is resident.
 uint64_t store_memory_used(const struct store *s);
 void store_set_memory_max(struct store *s, uint64_t bytes);
 void store_set_policy(struct store *s, enum store_policy policy);
@@ -62,8 +62,8 @@ bool store_set_touching(struct store *s, bool touching);
 enum store_policy store_policy(const struct store *s);
 // Others' bytes that count too (buffers of connections): the store evicts for them as for its own.
 void store_charge(struct store *s, int64_t bytes);
-// Evicts until under the limit or nothing may be evicted; at most some hundred entries a call, the rest is for later calls and for
-// store_maintain. False: over the limit, and nothing may go.
+// Evicts until under the limit or nothing may be evicted, and compacts where too much is held; at most some thousand entries a call, the
+// rest is for later calls and for store_maintain. Entries may have moved. False: over the limit, and nothing may go.
 bool store_make_room(struct store *s, int64_t now_ms);
 
 // A slice of background work: expired entries, cleared keyspaces, eviction left over, compaction, pages for the system. At most about

@@ -126,7 +126,7 @@ struct skerry_options {
     enum skerry_route_mode route_mode;
     enum skerry_hash hash;
     enum skerry_huge_pages huge_pages;
-    uint64_t memory_max; // bytes, shared out evenly among the shards; 0 = none
+    uint64_t memory_max; // bytes, shared out evenly among the shards, each of which may hold some 4 MiB and a 32nd more; 0 = none
     enum skerry_policy policy;
     const struct skerry_memory *memory; // copied; NULL = the kernel
     // Time and randomness, so that a host can simulate. NULL = the system's. Called by any thread that uses the store.

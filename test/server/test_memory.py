@@ -56,3 +56,37 @@ def what_info_accounts_for_is_what_is_resident(config):
             c.pipeline([("DEL", *(f"small:{k:08d}" for k in range(i, i + 1000, 2)))])
         load(c, mixed, 20000, 25000, 200)
         wait_until(lambda: abs(off(c)) < 0.03, 10, "an account within 3 % after deletes")
+
+
+LIMIT = 48 << 20
+PHASES = [(16, 64), (16000, 65000), (1000, 4000), (16, 65000)]
+
+
+def churn(c, most, deletes):
+    """Each phase writes the limit once in values of its own sizes."""
+    worst, at = 0, 0
+    for least, longest in PHASES:
+        written = 0
+        while written < LIMIT:
+            batch, end = [], written + (1 << 20)
+            while len(batch) < 400 and written < end:
+                at += 1
+                length = int(least * (longest / least) ** (at * 7919 % 1000 / 1000))
+                batch.append(("SET", f"key:{at:09d}", b"v" * length))
+                written += length + 80
+            refused = sum(r != "OK" for r in c.pipeline(batch))
+            if refused > 0:
+                check(deletes, "a write was refused, though keys may be evicted")
+                c.pipeline([("DEL", key) for key in set(c.pipeline([("RANDOMKEY",)] * 400)) if key is not None])
+            worst = max(worst, memory(c)["used_memory_rss"])
+        check(worst < most, f"{worst} bytes are resident after values of {least} to {longest} bytes, {most} may be")
+
+
+@test(BACKENDS, own=True, skerry_only=True)
+def what_is_resident_stays_near_maxmemory_whatever_sizes_follow_each_other(config):
+    for policy in ("noeviction", "allkeys-s3fifo"):
+        with Server(config, "--maxmemory", str(LIMIT), "--maxmemory-policy", policy) as s, s.client() as c:
+            if sanitized(s):
+                return
+            m = memory(c)
+            churn(c, m["used_memory_startup"] + LIMIT + LIMIT // 8 + (12 << 20), policy == "noeviction")

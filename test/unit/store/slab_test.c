@@ -62,7 +62,6 @@ static void slots_do_not_overlap_and_all_come_back(void)
             slab_give(&s, refs[at]);
     }
     check_equal(s.used[SLAB_ENTRY], 0);
-    check_equal(s.held[SLAB_ENTRY], 0);
     check_equal(s.arena.taken_count, 0);
     while (arena_discard(&s.arena, 0))
         continue;
@@ -113,5 +112,28 @@ static void a_full_arena_says_so_and_recovers(void)
     slabs_deinit(&s);
 }
 
+static uint64_t held(const struct slabs *s)
+{
+    return (uint64_t)s->arena.taken_count * ARENA_GRANULE;
+}
+
+static void few_slots_hold_little_and_many_leave_little_over(void)
+{
+    for (size_t size = 100; size <= SLAB_SLOT_MAX; size += size / 3) {
+        static struct slabs s;
+        struct pages pages;
+        pages_init(&pages);
+        check_equal(slabs_init(&s, &pages.memory), 0);
+        check(slab_take(&s, SLAB_ENTRY, size) != 0);
+        check(held(&s) <= 2 * ARENA_GRANULE);
+        while (s.used[SLAB_ENTRY] < (64u << 20))
+            check(slab_take(&s, SLAB_ENTRY, size) != 0);
+        check(held(&s) - s.used[SLAB_ENTRY] < s.used[SLAB_ENTRY] / 15);
+        slabs_deinit(&s);
+        check_equal(pages.held, 0);
+    }
+}
+
 TESTS(TEST(sizes_are_at_most_an_eighth_apart_or_eight_bytes), TEST(slots_do_not_overlap_and_all_come_back),
-      TEST(a_reference_to_a_freed_slot_is_no_entry), TEST(a_full_arena_says_so_and_recovers))
+      TEST(a_reference_to_a_freed_slot_is_no_entry), TEST(a_full_arena_says_so_and_recovers),
+      TEST(few_slots_hold_little_and_many_leave_little_over))
