@@ -309,6 +309,27 @@ def clients_hear_that_the_server_is_loading(config):
 
 
 @test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def a_file_system_without_o_direct_is_used_and_said_or_refused(config):
+    with Folder() as folder:
+        if subprocess.run(["mount", "-t", "ramfs", "none", folder], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            raise Skip("mount is not permitted here")
+        try:
+            for n, direct in enumerate((("--log-direct", "auto"), (), ("--log-direct", "no"))):
+                with durable(config, folder, "always", *direct) as s, s.client() as c:
+                    check("the file system refuses O_DIRECT: writes go through the page cache" in s.log(), s.log()[-300:])
+                    check_equal(c.call("GET", "n"), b"%d" % (n - 1) if n > 0 else None, "what was acknowledged before the kill")
+                    check_equal(c.call("SET", "n", n), "OK")
+                    check_equal(c.call("BGSAVE"), "Background saving started")
+                    s.signal(signal.SIGKILL)
+                    s.wait_end()
+            with durable(config, folder, "always", "--log-direct", "yes", wait=False) as s:
+                check_equal(s.wait_end(), 1)
+                check("the file system refuses O_DIRECT (log-direct yes)" in s.log(), s.log()[-300:])
+        finally:
+            subprocess.run(["umount", folder], check=False)
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
 def a_second_server_waits_for_the_first_ones_directory(config):
     with Folder() as folder, durable(config, folder, "always") as first, first.client() as c:
         c.call("SET", "a", "1")
