@@ -173,25 +173,35 @@ int workload_init(struct workload *w, const struct options *o, bool load)
     return 0;
 }
 
-static uint32_t key_shard(const struct workload *w, const struct topology *t, uint8_t *key, uint64_t number)
+static uint64_t key_hash(const struct workload *w, uint8_t *key, uint64_t number)
 {
     uint32_t size = w->options->key_size;
     const struct template *first = &w->templates[0];
     memcpy(key, first->bytes + first->head_len + first->key_end - size, size);
     digits_write(key + size, number);
-    return topology_shard(t, hash_route(slice_of(key, size)));
+    return hash_route(slice_of(key, size));
 }
 
-static int shard_add(struct shard_keys *s, uint32_t key)
+static int shard_add(struct shard_keys *s, struct shard_key key)
 {
     if (s->count == 0 || (s->count >= 256 && is_power_of_two(s->count))) {
-        uint32_t *larger = realloc(s->keys, (s->count == 0 ? 256 : 2 * s->count) * sizeof *larger);
+        struct shard_key *larger = realloc(s->keys, (s->count == 0 ? 256 : 2 * s->count) * sizeof *larger);
         if (larger == NULL)
             return -ENOMEM;
         s->keys = larger;
     }
     s->keys[s->count++] = key;
     return 0;
+}
+
+static void shard_shuffle(struct shard_keys *s, struct prng *random)
+{
+    for (uint64_t i = s->count; i > 1; i--) {
+        uint64_t other = prng_next(random) % i;
+        struct shard_key key = s->keys[i - 1];
+        s->keys[i - 1] = s->keys[other];
+        s->keys[other] = key;
+    }
 }
 
 int workload_shard(struct workload *w, const struct topology *t)
@@ -203,8 +213,13 @@ int workload_shard(struct workload *w, const struct topology *t)
     int rc = key == NULL || w->shards == NULL ? -ENOMEM : 0;
     for (uint64_t i = 0; i < count && rc == 0; i++) {
         uint32_t number = w->ranks != NULL ? w->ranks[i] : (uint32_t)i;
-        rc = shard_add(&w->shards[key_shard(w, t, key, number)], number);
+        uint64_t hash = key_hash(w, key, number);
+        rc = shard_add(&w->shards[topology_shard(t, hash)], (struct shard_key){ hash, number });
     }
+    struct prng random;
+    prng_init(&random, w->options->seed ^ 0x73687566);
+    for (uint32_t i = 0; i < w->shard_count && w->ranks == NULL; i++)
+        shard_shuffle(&w->shards[i], &random);
     for (uint32_t i = 0; i < w->shard_count && rc == 0; i++)
         rc = w->shards[i].count == 0 ? -EINVAL : 0;
     free(key);
@@ -233,14 +248,30 @@ void request_source_init(struct request_source *s, const struct workload *w, uin
     s->next_rank = prng_next(&s->random);
 }
 
-static inline uint64_t next_key(struct request_source *s, uint64_t draw)
+static inline const struct shard_key *next_of_shard(struct request_source *s, uint64_t draw)
+{
+    const struct shard_keys *own = &s->workload->shards[s->shard];
+    if (s->workload->ranks != NULL)
+        return &own->keys[s->next_rank++ % own->count];
+    if (s->run_left == 0 || s->run_shard != s->shard) {
+        s->run_shard = s->shard;
+        s->run_left = WORKLOAD_RUN;
+        s->run_next = (uint64_t)(((unsigned __int128)draw * own->count) >> 64);
+    }
+    s->run_left--;
+    s->run_next = s->run_next + 1 < own->count ? s->run_next + 1 : 0;
+    return &own->keys[s->run_next];
+}
+
+static inline uint64_t next_key(struct request_source *s, uint64_t draw, uint64_t *hash)
 {
     const struct workload *w = s->workload;
     if (s->in_order)
         return s->next_key++;
     if (w->shards != NULL) {
-        const struct shard_keys *own = &w->shards[s->shard];
-        return own->keys[w->ranks != NULL ? s->next_rank++ % own->count : (uint64_t)(((unsigned __int128)draw * own->count) >> 64)];
+        const struct shard_key *key = next_of_shard(s, draw);
+        *hash = key->hash;
+        return key->number;
     }
     if (w->ranks != NULL)
         return w->ranks[s->next_rank++ % WORKLOAD_RANKS];
@@ -264,11 +295,12 @@ static inline uint8_t *unit_finish(const struct workload *w, const struct templa
     return to;
 }
 
-// FCNP's routing prefix, for the key that has just been written.
-static inline void prefix_write(const struct request_source *s, const struct template *t, uint8_t *request)
+// FCNP's routing prefix, for the key that has just been written. `hash`: of it; 0: not known.
+static inline void prefix_write(const struct request_source *s, const struct template *t, uint8_t *request, uint64_t hash)
 {
     const uint8_t *key_end = request + t->head_len + t->key_end;
-    uint64_t hash = hash_route(slice_of(key_end - s->workload->options->key_size, s->workload->options->key_size));
+    if (hash == 0)
+        hash = hash_route(slice_of(key_end - s->workload->options->key_size, s->workload->options->key_size));
     store_u64(request + TEMPLATE_HASH_AT, hash);
     if (!t->routed)
         return;
@@ -287,12 +319,12 @@ uint64_t workload_write(struct request_source *s, uint8_t *to, struct request *r
     slack_copy(to, t->bytes, t->kind == OP_ECHO ? t->len : t->head_len + t->unit_len);
     if (t->keys == 0)
         return t->len;
-    uint64_t key = next_key(s, draw);
+    uint64_t hash = 0, key = next_key(s, draw, &hash);
     r->key = key & 0xffffffffffffff;
     uint8_t *request = to;
     to = unit_finish(w, t, key, to + t->head_len);
     if (t->hashed)
-        prefix_write(s, t, request);
+        prefix_write(s, t, request, hash);
     for (uint32_t i = 1; i < t->keys; i++) {
         slack_copy(to, t->bytes + t->head_len, t->unit_len);
         to = unit_finish(w, t, workload_key(w, key, i), to);

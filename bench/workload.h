@@ -21,12 +21,19 @@ enum {
     WORKLOAD_CHOICES = 1024,
     WORKLOAD_TEMPLATES_MAX = OP_COUNT * OPTIONS_SIZES_MAX,
     WORKLOAD_NOISE = 8192,
+    WORKLOAD_RUN = 16,   // keys
     WORKLOAD_SLACK = 32, // short copies go in steps of so many bytes: who is read or written has that much room behind
 };
 
-// The keys of one shard, for connections to its own port. With a Zipf distribution: its draws, one after another.
+// The keys of one shard, for connections to its own port, with their hashes: so that a request costs hardly more than one whose key may be
+// any. In random order, from which runs of a few are taken (what to hash and look up for each is not on the way of a draw); with a Zipf
+// distribution its draws, one after another.
+struct shard_key {
+    uint64_t hash;
+    uint64_t number;
+};
 struct shard_keys {
-    uint32_t *keys;
+    struct shard_key *keys;
     uint64_t count;
 };
 
@@ -50,7 +57,10 @@ struct request_source {
     struct prng random;
     uint64_t next_rank;
     uint32_t shard; // of the connection that the next request is for
-    bool in_order;  // keys first..last once, for loading
+    uint32_t run_shard;
+    uint32_t run_left; // of a run of keys of run_shard
+    uint64_t run_next;
+    bool in_order; // keys first..last once, for loading
     uint64_t next_key;
 };
 
