@@ -136,6 +136,35 @@ static inline bool fcnp_hottest(struct slice frame, struct fcnp_hot *out)
     return true;
 }
 
+// Only those with the whole prefix, with keys of up to 255 bytes and values of up to 65535.
+static inline __attribute__((__always_inline__)) bool fcnp_routed(struct slice frame, struct fcnp_hot *out)
+{
+    const uint8_t *p = frame.data;
+    const uint32_t get = FCNP_MAGIC | FCNP_VERSION << 8 | FCNP_GET << 16 | FCNP_FLAGS << 24, set = get + ((FCNP_SET - FCNP_GET) << 16);
+    if (unlikely(frame.len < 36)) // GET of a key of less than 4 bytes: not here
+        return false;
+    uint64_t head = load_u64(p);
+    bool is_set = (uint32_t)head == set;
+    if (unlikely((uint32_t)head != get && !is_set))
+        return false;
+    uint64_t len = FCNP_HEADER + (head >> 32);
+    uint32_t key_len = load_u32(p + 28), value_len = load_u32(p + 32) & -(uint32_t)is_set;
+    if (unlikely((key_len >> 8 | value_len >> 16) != 0 || len > frame.len || len != 32 + is_set * 4u + key_len + value_len))
+        return false;
+    const uint8_t *key = p + 32 + is_set * 4u;
+    *out = (struct fcnp_hot){
+        .len = len,
+        .key = slice_of(key, key_len),
+        .value = slice_of(key + key_len, value_len),
+        .key_hash = load_u64(p + 8),
+        .route_shard = load_u32(p + 16),
+        .key_tag = load_u64(p + 20),
+        .opcode = (uint8_t)(FCNP_GET + is_set),
+        .flags = FCNP_FLAGS,
+    };
+    return true;
+}
+
 // False: no such frame, cut, or wrong; fcnp_parse knows.
 static inline bool fcnp_hot(struct slice frame, uint64_t frame_max, struct fcnp_hot *out)
 {

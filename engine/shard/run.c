@@ -496,6 +496,7 @@ static __attribute__((noinline)) bool run_special(struct conn *c, struct batch *
 static inline uint32_t run_all_of(struct conn *c, struct batch *b, bool native)
 {
     struct worker *w = c->worker;
+    native_glance_forget(w);
     // A few now; the rest of the last ones one by one while the first ones run.
     uint32_t asked = b->ahead;
     for (uint32_t few = 0; few < 4 && asked < b->count; few++)

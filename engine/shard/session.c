@@ -252,13 +252,13 @@ static void frame_failed(struct conn *c, int result)
         conn_close(c);
 }
 
-// What is left of a batch when not all of it ran or could be parsed. Returns the bytes used.
-static size_t stop_batch(struct conn *c, const struct item *items, uint32_t ran)
+// What is left of a batch when not all of it ran or could be parsed; `used`: bytes before it. Returns the bytes used.
+static size_t stop_batch(struct conn *c, const struct item *items, uint32_t ran, size_t used)
 {
     resp_reset(&c->parser);
     c->backlog = true;
     c->big_head = 0;
-    return ran == 0 ? 0 : items[ran - 1].end;
+    return ran == 0 ? used : items[ran - 1].end;
 }
 
 // One frame more of a batch. Its result, as of fcnp_parse; *last: nothing may be parsed behind it before it has run.
@@ -297,7 +297,12 @@ static size_t run_whole_frames(struct conn *c, struct slice in, bool *more)
 {
     struct worker *w = c->worker;
     struct fcnp *parser = &w->native;
-    struct frames f = { .memo.shard = NO_SHARD, .known = (c->client.flags & CLIENT_AUTHENTICATED) != 0 };
+    size_t plain = native_glance_run(c, in);
+    if (likely(plain == in.len)) {
+        *more = c->state == CONN_OPEN;
+        return plain;
+    }
+    struct frames f = { .memo.shard = NO_SHARD, .known = (c->client.flags & CLIENT_AUTHENTICATED) != 0, .offset = plain };
     int result = FCNP_READY;
     bool last = false;
     parser->limits = native_limits(c);
@@ -314,7 +319,7 @@ static size_t run_whole_frames(struct conn *c, struct slice in, bool *more)
     uint32_t ran = run_frames(c, w->items, w->natives, count, f.asked);
     if (ran < count) {
         *more = false;
-        return stop_batch(c, w->items, ran);
+        return stop_batch(c, w->items, ran, plain);
     }
     *more = c->state == CONN_OPEN && result > FCNP_PARTIAL;
     if (*more || c->state != CONN_OPEN)
@@ -384,7 +389,7 @@ static size_t run_whole(struct conn *c, struct slice in, bool *more)
     uint32_t ran = run_batch(c, w->items, count);
     if (ran < count) {
         *more = false;
-        return stop_batch(c, w->items, ran);
+        return stop_batch(c, w->items, ran, 0);
     }
     if (cut && c->state == CONN_OPEN) {
         *more = false;
@@ -546,7 +551,7 @@ static void run_all(struct conn *c, struct slice in)
     while (more && used < in.len) {
         if (unlikely(!conn_runs(c) && c->state == CONN_OPEN)) {
             // Not even an error in what follows may be answered yet: EXEC's replies come first.
-            stop_batch(c, NULL, 0);
+            stop_batch(c, NULL, 0, 0);
             break;
         }
         struct slice rest = slice_of(in.data + used, in.len - used);

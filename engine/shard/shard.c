@@ -97,15 +97,21 @@ static void on_completions(struct worker *w, const struct completion *done, uint
 {
     struct ahead ring[AHEAD_RING];
     uint32_t looked = 0, asked = 0;
+    native_glance_forget(w);
+    native_glance_next(w, count > 0 ? &done[0] : NULL);
     for (uint32_t i = 0; i < count; i++) {
+        native_glance_next(w, i + 1 < count ? &done[i + 1] : NULL);
         for (; looked < count && looked < i + AHEAD_USE; looked++)
             ahead_look(w, &done[looked], &ring[looked % AHEAD_RING]);
         for (; asked < looked && asked < i + AHEAD_ENTRY; asked++)
             ahead_entry(&ring[asked % AHEAD_RING]);
         if (unlikely(w->arenas[w->arena].used >= TURN_ARENA_FULL || has_put_off(w)) && put_off(w, &done[i]))
             continue;
+        if (unlikely(done[i].op->owner != OWNER_CONN_RECV && done[i].op->owner != OWNER_CONN_SEND))
+            native_glance_forget(w);
         on_completion(w, &done[i]);
     }
+    native_glance_forget(w);
 }
 
 static cold void on_put_off(struct worker *w)

@@ -15,6 +15,7 @@
 #include "engine/shard/gate.h"
 #include "engine/shard/loading.h"
 #include "engine/shard/mesh.h"
+#include "engine/shard/native_glance.h"
 #include "engine/shard/options.h"
 #include "engine/shard/save.h"
 #include "engine/shard/server.h"
@@ -198,6 +199,7 @@ struct worker {
     bool gated;                // replies may have to wait, or requests are refused: appendonly, loading (gate.h)
     _Alignas(64) struct item items[BATCH_REQUESTS];
     struct slice args[BATCH_ARGS];
+    struct native_glance native_glance;
     struct fcnp native; // parser, limits set before each use
     struct fcnp_request natives[BATCH_REQUESTS];
     const struct command *native_commands[256]; // by opcode; NULL: none, or the client names it

@@ -96,6 +96,16 @@ static inline enum entry_form entry_form(const struct entry *e)
     return (enum entry_form)((e->head & ENTRY_HEAD_FORM) >> 4);
 }
 
+// And the value: a small entry lies in two lines, and in a third one when it begins near the end of its first.
+static inline void entry_prefetch_small(const struct entry *e)
+{
+    const uint8_t *bytes = (const uint8_t *)e;
+    prefetch(bytes);
+    prefetch(bytes + 64);
+    if (((uintptr_t)bytes & 63) > 40)
+        prefetch(bytes + 104);
+}
+
 // Where the recency is, or would be.
 static inline uint8_t *entry_recency(const struct entry *e)
 {

@@ -37,8 +37,20 @@ static always_inline struct find_home find_home(const struct arena *arena, const
     return (struct find_home){ arena_at(arena, segment->ref), segment->buckets, segment_home(segment, x), segment_tag(x) };
 }
 
-// The entry of the key, where it is a string in a slot with one byte of key length, without deadline, and nothing is noted of accesses.
-// Else NULL, and nothing has happened: the key may be there all the same.
+// A string in a slot with one byte of key length, without deadline or recency.
+static always_inline bool entry_is_plain(const struct entry *e)
+{
+    return (e->head & ~(ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) == ENTRY_STRING;
+}
+
+static always_inline bool entry_plain_has(const struct entry *e, struct slice key)
+{
+    const uint8_t *have = e->rest + 2 + (e->head >> 4);
+    return e->rest[0] == key.len && likely(keys_same(have, key.data, key.len));
+}
+
+// The entry of the key, where it is plain, and nothing is noted of accesses. Else NULL, and nothing has happened: the key may be there
+// all the same.
 static always_inline struct entry *keyspace_plain(const struct keyspace *ks, struct slice key, uint64_t hash)
 {
     const struct store *s = ks->store;
@@ -52,10 +64,9 @@ static always_inline struct entry *keyspace_plain(const struct keyspace *ks, str
         const struct bucket *b = &home.buckets[at];
         for (uint32_t match = bucket_match(b, home.tag); match != 0; match &= match - 1) {
             struct entry *e = arena_at(arena, b->refs[__builtin_ctz(match)]);
-            if (unlikely((e->head & ~(ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != ENTRY_STRING))
+            if (unlikely(!entry_is_plain(e)))
                 return NULL;
-            const uint8_t *have = e->rest + 2 + (e->head >> 4);
-            if (e->rest[0] == key.len && likely(keys_same(have, key.data, key.len)))
+            if (entry_plain_has(e, key))
                 return e;
         }
         if (likely(b->passed == 0))
@@ -85,20 +96,91 @@ static always_inline bool keyspace_glance(struct keyspace *ks, struct slice key,
     return true;
 }
 
-// SET of such a string to a value of the same length, while nobody listens and nothing is pinned. False: nothing has happened.
-// `told`: the caller tells the listener.
-static always_inline bool keyspace_overwrite(struct keyspace *ks, struct slice key, uint64_t hash, struct slice value, bool told)
+// Nobody listens (`told`: the caller tells the listener), and nothing is pinned.
+static always_inline bool store_lets_overwrite(const struct store *s, bool told)
 {
-    const struct store *s = ks->store;
-    struct entry *e = keyspace_plain(ks, key, hash);
-    if (unlikely(e == NULL || (s->on_change != NULL && !told) || s->before_change != NULL || slab_pinned(&s->world.slabs)))
-        return false;
+    return (s->on_change == NULL || told) && s->before_change == NULL && !slab_pinned(&s->world.slabs);
+}
+
+// Of what keyspace_plain gave. False: the value's length is another one.
+static always_inline bool entry_overwrite(struct entry *e, struct slice value)
+{
     struct slice old = keyspace_plain_value(e);
     if (old.len != value.len)
         return false;
     entry_set_mark(e, false);
     copy_short((uint8_t *)e + (old.data - (const uint8_t *)e), value.data, value.len);
     return true;
+}
+
+// SET of such a string to a value of the same length, while nobody listens and nothing is pinned. False: nothing has happened.
+// `told`: the caller tells the listener.
+static always_inline bool keyspace_overwrite(struct keyspace *ks, struct slice key, uint64_t hash, struct slice value, bool told)
+{
+    struct entry *e = keyspace_plain(ks, key, hash);
+    if (unlikely(e == NULL || !store_lets_overwrite(ks->store, told)))
+        return false;
+    return entry_overwrite(e, value);
+}
+
+// The same in steps for many keys, for callers between whose steps nothing changes but by entry_overwrite.
+//
+// First the bucket's line...
+struct find_step {
+    const struct bucket *bucket;
+    uint8_t tag;
+};
+
+static always_inline struct find_step keyspace_step_home(const struct keyspace *ks, uint64_t hash)
+{
+    const struct find_home home = find_home(&ks->store->world.slabs.arena, ks->index.directory, hash);
+    struct find_step step = { &home.buckets[home.at], home.tag };
+    prefetch(step.bucket);
+    return step;
+}
+
+// ...then those of the entry that may be the key's. NULL: none in this bucket, then keyspace_step_beyond if the bucket has been passed
+// by any. Lines of the next buckets are asked for.
+static always_inline struct entry *keyspace_step_entry(const struct keyspace *ks, struct find_step step)
+{
+    uint32_t match = bucket_match(step.bucket, step.tag);
+    const struct arena *arena = &ks->store->world.slabs.arena;
+    if (unlikely(match == 0)) {
+        if (step.bucket->passed != 0)
+            index_prefetch_beyond(step.bucket);
+        return NULL;
+    }
+    struct entry *e = arena_at(arena, step.bucket->refs[__builtin_ctz(match)]);
+    entry_prefetch_small(e);
+    while (unlikely((match &= match - 1) != 0)) // tags that agree by chance
+        entry_prefetch_small(arena_at(arena, step.bucket->refs[__builtin_ctz(match)]));
+    return e;
+}
+
+// ...for the 8 % that are not in their home bucket the one in those behind it...
+static always_inline struct entry *keyspace_step_beyond(const struct keyspace *ks, uint64_t hash)
+{
+    const struct arena *arena = &ks->store->world.slabs.arena;
+    const struct find_home home = find_home(arena, ks->index.directory, hash);
+    uint32_t at = home.at;
+    for (uint32_t tries = home.count; tries > 1 && home.buckets[at].passed != 0; tries--) {
+        at = at + 1 == home.count ? 0 : at + 1;
+        uint32_t match = bucket_match(&home.buckets[at], home.tag);
+        if (match == 0)
+            continue;
+        struct entry *e = arena_at(arena, home.buckets[at].refs[__builtin_ctz(match)]);
+        entry_prefetch_small(e);
+        return e;
+    }
+    return NULL;
+}
+
+// ...and what keyspace_plain says, which has it nearly always at once.
+static always_inline struct entry *keyspace_step_find(const struct keyspace *ks, struct entry *e, struct slice key, uint64_t hash)
+{
+    if (likely(e != NULL && entry_is_plain(e) && entry_plain_has(e, key)))
+        return e;
+    return keyspace_plain(ks, key, hash);
 }
 
 // The entry of a key of 8 to 16 bytes, where it is what keyspace_find_here looks for and the first in its bucket with its tag. NULL:

@@ -31,41 +31,20 @@ void keyspace_prefetch(const struct keyspace *ks, uint64_t hash)
         prefetch(index_home(&ks->store->world, &ks->index, hash));
 }
 
-static inline void prefetch_match(const struct store *s, const struct bucket *b, uint32_t match)
-{
-    // Nearly always one; two where tags agree by chance.
-    for (; match != 0; match &= match - 1) {
-        const uint8_t *e = (const uint8_t *)store_entry(s, b->refs[__builtin_ctz(match)]);
-        // A small entry lies in two lines, and in a third one when it begins near the end of its first.
-        prefetch(e);
-        prefetch(e + 64);
-        if (((uintptr_t)e & 63) > 40)
-            prefetch(e + 104);
-    }
-}
-
 bool keyspace_prefetch_entry(const struct keyspace *ks, uint64_t hash)
 {
-    const struct index *ix = &ks->index;
-    if (unlikely(ix->directory == NULL))
+    const struct directory *d = ks->index.directory;
+    if (unlikely(d == NULL))
         return false;
-    const struct index_world *w = &ks->store->world;
-    const struct bucket *b = index_home(w, ix, hash);
-    uint32_t match = bucket_match(b, index_tag(ix, hash));
-    prefetch_match(ks->store, b, match);
-    if (likely(match != 0 || b->passed == 0))
-        return false;
-    prefetch(index_behind_home(w, ix, hash));
-    return true;
+    const struct find_home home = find_home(&ks->store->world.slabs.arena, d, hash);
+    struct find_step step = { &home.buckets[home.at], home.tag };
+    return keyspace_step_entry(ks, step) == NULL && unlikely(step.bucket->passed != 0);
 }
 
 void keyspace_prefetch_displaced(const struct keyspace *ks, uint64_t hash)
 {
-    const struct index *ix = &ks->index;
-    if (unlikely(ix->directory == NULL))
-        return;
-    const struct bucket *b = index_behind_home(&ks->store->world, ix, hash);
-    prefetch_match(ks->store, b, bucket_match(b, index_tag(ix, hash)));
+    if (likely(ks->index.directory != NULL))
+        (void)keyspace_step_beyond(ks, hash);
 }
 
 static struct entry *spot_entry(const struct keyspace *ks, struct spot spot)

@@ -208,3 +208,38 @@ def many_clients_at_all_ports_agree(config):
             names = list(model)
             check_equal(r.call("MGET", *names), [model[k] for k in names])
             check_equal((e if writer is d else d).pipeline([(fcnp.GET, k) for k in names]), [model[k] for k in names])
+
+
+@test(ALL, own=True, skerry_only=True)
+def plain_and_other_frames_in_one_pipeline_answer_and_count_as_commands(config):
+    n = config.shards
+    with start(config) as s, s.client() as r:
+        for shard in range(n):
+            names = [k for k in (b"name:%d" % i for i in range(400 * n)) if fcnp.shard_of(k, n) == shard][:200]
+            model = {k: b"v%07d" % i * (1 + i % 9) for i, k in enumerate(names[:150])}
+            r.pipeline([("SET", k, v) for k, v in model.items()])
+            r.pipeline([("PEXPIRE", k, "100000") for k in names[:150:10]])
+            check_equal(r.must("CONFIG", "RESETSTAT"), "OK")
+            rng, asked, want = random.Random(shard), [], []
+            for i in range(3000):
+                key = rng.choice(names) if i % 5 == 0 else rng.choice(names[:150])
+                if i % 7 == 0:
+                    model[key] = rng.choice((b"x" * len(model.get(key, b"")), b"y" * 600, b""))
+                    asked.append((fcnp.SET, key, model[key]))
+                    want.append(Ok)
+                elif i % 97 == 0:
+                    asked.append((fcnp.EXISTS, key))
+                    want.append(int(key in model))
+                else:
+                    asked.append((fcnp.GET, key))
+                    want.append(model.get(key))
+            with port_of(s, shard) as c:
+                for at in range(0, len(asked), 100):
+                    check_equal(c.pipeline(asked[at:at + 100], flags=7, shards=n), want[at:at + 100], f"from {at} on")
+            counts = {op: sum(a[0] == op for a in asked) for op in (fcnp.GET, fcnp.SET)}
+
+            def counted():  # other workers' counters are refreshed ten times a second
+                stats = dict(line.split(":", 1) for line in r.must("INFO", "everything").decode().splitlines() if ":" in line)
+                return tuple(int(stats[f"cmdstat_{name}"].split("calls=")[1].split(",")[0]) for name in ("get", "set"))
+
+            harness.wait_until(lambda: counted() == (counts[fcnp.GET], counts[fcnp.SET]), 10, f"calls to be {counts}")

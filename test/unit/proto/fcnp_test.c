@@ -287,6 +287,8 @@ static bool agrees(struct slice frame)
     frame.data = exact;
     bool is_get = fcnp_hottest(frame, &hot);
     struct fcnp_hot get = hot;
+    bool is_routed = fcnp_routed(frame, &hot);
+    struct fcnp_hot routed = hot;
     bool is_hot = fcnp_hot(frame, 100, &hot);
     parser.limits.frame_max = 100;
     int rc = fcnp_parse(&parser, frame, local, 8, &request, &used);
@@ -294,6 +296,10 @@ static bool agrees(struct slice frame)
     if (is_get && (!is_hot || get.opcode != hot.opcode || get.len != hot.len || get.flags != hot.flags || !slice_equal(get.key, hot.key) ||
                    !slice_equal(get.value, hot.value) || ((get.flags & FCNP_HASH) && get.key_hash != hot.key_hash) ||
                    (get.flags == FCNP_FLAGS && (get.key_tag != hot.key_tag || get.route_shard != hot.route_shard))))
+        ok = false;
+    else if (is_routed && (!is_hot || routed.opcode != hot.opcode || routed.len != hot.len || routed.flags != hot.flags ||
+                           hot.flags != FCNP_FLAGS || !slice_equal(routed.key, hot.key) || !slice_equal(routed.value, hot.value) ||
+                           routed.key_hash != hot.key_hash || routed.key_tag != hot.key_tag || routed.route_shard != hot.route_shard))
         ok = false;
     else if (is_hot && rc == FCNP_READY) {
         ok = hot.len == used && hot.opcode == request.opcode && hot.flags == request.flags && !request.bare &&
@@ -322,6 +328,8 @@ static void frames_with_these_prefixes_are_the_hottest(void)
         check_equal(fcnp_hottest(whole, &hot), i < 4);
         check(i >= 4 || hot.len == whole.len);
         check(!fcnp_hottest(slice_of(whole.data, whole.len - 1), &hot));
+        check_equal(fcnp_routed(whole, &hot), i == 0 || i == 3);
+        check(!fcnp_routed(slice_of(whole.data, whole.len - 1), &hot));
     }
 }
 
