@@ -513,7 +513,8 @@ uint64_t bundle_write(struct conn *c, struct bundle *b, struct buf *out, uint64_
     uint64_t len = b->lead;
     for (uint32_t i = 0; i + 1 < b->count; i++)
         len += b->after[i];
-    const uint8_t *bytes = c->stash.data != NULL ? c->stash.data + stash : NULL;
+    static const uint8_t NONE[1]; // of which no byte is taken: to a null pointer not even nothing may be added
+    const uint8_t *bytes = c->stash.data != NULL ? c->stash.data + stash : NONE;
     if (likely(b->piece.len > 0))
         pour(b, out, bytes, len);
     else
