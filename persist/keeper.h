@@ -107,6 +107,8 @@ uint64_t keeper_snapshot_begin(struct keeper *k, int64_t now_ms);
 // The same for the first set under a log of keeper_log_begin: when it counts, so does the log.
 uint64_t keeper_base_begin(struct keeper *k, int64_t now_ms);
 bool keeper_snapshot_runs(const struct keeper *k, uint64_t set); // has not ended
+// Of a file, on their way or being filled.
+#define KEEPER_CHUNKS 3u
 // Worker `file` (its number): a chunk to be filled for this set, or NULL: too many are on their way (options.wake_workers will be called),
 // or the set is no more.
 struct snapshot_chunk *keeper_chunk_take(struct keeper *k, uint64_t set, uint32_t file);

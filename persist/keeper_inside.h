@@ -12,7 +12,6 @@
 #define KEEPER_WITNESS_NS    UINT64_C(1000000000)
 #define KEEPER_PACE_NS       UINT64_C(5000000) // between pieces of a segment that nobody waits for
 #define KEEPER_GIVEN_MAX     64u               // segments at the log
-#define KEEPER_CHUNKS        3u                // of a file, on their way or being filled
 #define KEEPER_SCRUB_STEP_NS UINT64_C(125000000)
 #define KEEPER_SCRUB_REST_NS (600 * UINT64_C(1000000000))
 #define PART_NAME_MAX        (SNAPSHOT_NAME_MAX + 8)

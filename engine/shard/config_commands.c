@@ -91,6 +91,7 @@ void cmd_config_resetstat(struct call *c)
     w->stats_base.memory_reserved = 0;
     w->stats_base.memory_entries = w->stats_base.memory_index = w->stats_base.memory_blobs = 0;
     w->stats_base.memory_deadlines = w->stats_base.memory_free_slots = w->stats_base.memory_buffers = 0;
+    w->stats_base.memory_log = w->stats_base.memory_snapshot = w->stats_base.memory_let_go = 0;
     w->reactor->stats.longest_turn_ns = 0;
     w->reactor_base = w->reactor->stats;
     w->base_ns = w->reactor->now_ns;

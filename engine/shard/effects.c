@@ -76,8 +76,10 @@ static inline bool dirty_is(const struct dirty *d, const struct keyspace *ks, ui
 
 static void dirty_free(struct effects *e, struct dirty *d)
 {
-    if (d->key != d->bytes)
+    if (d->key != d->bytes) {
+        e->key_bytes -= d->key_len;
         free(d->key);
+    }
     if (e->free_count >= FREE_KEEP) {
         free(d);
         return;
@@ -136,6 +138,7 @@ static struct dirty *dirty_new(struct effects *e, struct slice key)
     if (key.len > 0)
         memcpy(d->key, key.data, key.len);
     d->key_len = (uint32_t)key.len;
+    e->key_bytes += d->key == d->bytes ? 0 : key.len;
     return d;
 }
 
@@ -478,6 +481,8 @@ static void send_batch(struct worker *w)
     if (b == NULL)
         return;
     effects_records_close(e);
+    if (unlikely(effects_records_count(e)))
+        worker_charge_durability(w);
     if (export_is_wanted(&w->server->export))
         export_turn_records(w, buf_view(&b->data));
     if (!e->logs) {
@@ -530,6 +535,12 @@ void effects_flush(struct worker *w)
     send_batch(w);
 }
 
+uint64_t effects_memory(const struct effects *e)
+{
+    return effects_records_memory(e) + (e->count + e->free_count) * sizeof(struct dirty) + e->key_bytes +
+           (e->mask + UINT64_C(1)) * sizeof *e->chains;
+}
+
 // ---- questions
 
 bool effects_is_dirty(const struct effects *e, uint64_t hash)
@@ -576,11 +587,11 @@ void effects_stop(struct worker *w)
     worker_listen_changes(w);
 }
 
-static void batches_free(struct log_batch *b)
+static void batches_free(struct effects *e, struct log_batch *b)
 {
     while (b != NULL) {
         struct log_batch *next = b->next;
-        log_batch_free(b);
+        effects_records_drop(e, b);
         b = next;
     }
 }
@@ -612,7 +623,7 @@ void effects_close(struct worker *w)
 {
     struct effects *e = &w->effects;
     struct log_port *p = e->port;
-    batches_free(log_port_pull(&p->in));
+    batches_free(e, log_port_pull(&p->in));
     atomic_store_explicit(&p->wants_sync, false, memory_order_relaxed);
     atomic_store_explicit(&p->written, e->position, memory_order_relaxed);
     atomic_store_explicit(&p->durable, e->position, memory_order_relaxed);
@@ -632,8 +643,8 @@ void effects_deinit(struct worker *w)
         next = d->next;
         free(d);
     }
-    batches_free(e->batch);
-    batches_free(e->spare);
+    batches_free(e, e->batch);
+    batches_free(e, e->spare);
     buf_deinit(&e->scratch);
     free(e->chains);
     free(e->shards);

@@ -57,12 +57,15 @@ struct effects {
     uint32_t count, mask;
     struct dirty *free; //
     uint32_t free_count;
+    uint64_t key_bytes;  // of keys that their nodes do not hold
     struct list *shards; // [own shards]: their dirty keys
     struct fresh fresh;
     // The batch being built.
     struct log_port *port;   // NULL: no log; without `logs`: one that is being switched off (logging_switch.h)
     struct log_batch *batch; // NULL: nothing in it yet
     struct log_batch *spare; // came back
+    uint64_t batch_bytes;    // memory of all batches, wherever they are; of the one being built: what it had when it was begun
+    uint64_t begun_bytes;    // that
     uint64_t position;       // of the last batch that was sent
     uint64_t sent_bytes;     // so far, as log_port.taken_bytes
     struct sub_batch sub;    // being written
@@ -115,6 +118,8 @@ void effects_mark(struct worker *w, uint64_t txn, uint32_t parts);
 void effects_settle_all(struct worker *w);
 // The end of a turn: settles, and sends the batch.
 void effects_flush(struct worker *w);
+// Bytes that changes take: batches on their way or kept for later ones, dirty keys.
+uint64_t effects_memory(const struct effects *e);
 
 static inline bool effects_logged(const struct effects *e)
 {

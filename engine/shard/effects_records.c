@@ -5,7 +5,23 @@
 #include "engine/shard/worker.h"
 
 #define BATCH_KEEP    (1024 * 1024)       // memory of a batch that is kept for the next one
+#define SPARE_KEEP    (2 * 1024 * 1024)   // of all that have come back
+#define TRIM_MOST     1024                // batches looked at or freed at a time
 #define SUB_BATCH_MAX (512 * 1024 * 1024) // bytes from which another one is begun
+
+static uint64_t memory_of(const struct log_batch *b)
+{
+    return sizeof *b + b->data.cap + b->marker_cap * sizeof *b->markers;
+}
+
+// Its large memory goes.
+static void shrink(struct effects *e, struct log_batch *b)
+{
+    if (b->data.cap <= BATCH_KEEP)
+        return;
+    e->batch_bytes -= b->data.cap;
+    buf_deinit(&b->data);
+}
 
 bool effects_records_begin(struct worker *w)
 {
@@ -17,14 +33,14 @@ bool effects_records_begin(struct worker *w)
     struct log_batch *b = e->spare;
     if (b != NULL)
         e->spare = b->next;
-    else
-        b = log_batch_new();
+    else if ((b = log_batch_new()) != NULL)
+        e->batch_bytes += memory_of(b);
     if (b == NULL) {
         effects_records_lose(e);
         return false;
     }
-    if (b->data.cap > BATCH_KEEP)
-        buf_deinit(&b->data);
+    shrink(e, b);
+    e->begun_bytes = memory_of(b);
     b->data.len = 0;
     b->data.failed = false;
     b->next = NULL;
@@ -44,6 +60,46 @@ void effects_records_close(struct effects *e)
     sub_batch_encode(&e->sub, e->batch->data.data + e->sub_at);
     e->batch->batches++;
     e->sub.count = 0;
+}
+
+bool effects_records_count(struct effects *e)
+{
+    uint64_t bytes = memory_of(e->batch), before = e->begun_bytes;
+    e->batch_bytes += bytes - before;
+    e->begun_bytes = bytes;
+    return bytes != before;
+}
+
+void effects_records_drop(struct effects *e, struct log_batch *b)
+{
+    e->batch_bytes -= memory_of(b);
+    log_batch_free(b);
+}
+
+uint64_t effects_records_memory(const struct effects *e)
+{
+    return e->batch_bytes + (e->batch != NULL ? memory_of(e->batch) - e->begun_bytes : 0) + e->scratch.cap;
+}
+
+void effects_records_trim(struct effects *e)
+{
+    struct log_batch **at = &e->spare;
+    uint64_t kept = 0;
+    for (uint32_t i = 0; i < TRIM_MOST; i++) {
+        if (*at == NULL && e->port != NULL)
+            *at = log_port_recycle(e->port);
+        struct log_batch *b = *at;
+        if (b == NULL)
+            return;
+        shrink(e, b);
+        if (kept + memory_of(b) <= SPARE_KEEP) {
+            kept += memory_of(b);
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
+        effects_records_drop(e, b);
+    }
 }
 
 static void sub_open(struct worker *w, uint32_t shard)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The batch that a worker's turn builds: its sub-batches and records, in memory that comes back from the log. For effects.c alone.
+// The batch that a worker's turn builds: its sub-batches and records, in memory that comes back from the log. For effects.c, and for who
+// trims it.
 //
 // A key's record may be written over by its next one in the same batch. Invariant: `recent` names a key's last record in the batch, or
 // nothing; what stands before an effect by name (it may concern any key) or a snapshot's cut is not touched any more.
@@ -17,6 +18,13 @@ static inline void effects_records_lose(struct effects *e)
 bool effects_records_begin(struct worker *w) warn_unused;
 // Before the batch is sent.
 void effects_records_close(struct effects *e);
+// And with it the books: true, batches take more or less memory than before.
+bool effects_records_count(struct effects *e);
+// A batch that is no more.
+void effects_records_drop(struct effects *e, struct log_batch *b);
+uint64_t effects_records_memory(const struct effects *e);
+// Now and then: batches that have come back and are more than are soon filled again go.
+void effects_records_trim(struct effects *e);
 // `hash`: of the record's key.
 void effects_records_append(struct worker *w, uint32_t shard, uint64_t hash, struct record *r);
 // What is in the batch stays as it is.

@@ -16,6 +16,7 @@
 #define CHAINS_MIN 256
 #define STEP_NS    (25 * UINT64_C(1000000))
 #define GATHER_MAX (64 * 1024) // bytes of chunks that are joined in one send
+#define FREE_KEEP  4096        // nodes kept for later
 
 struct undurable {
     struct undurable *next; // of its chain
@@ -81,6 +82,11 @@ void gate_deinit(struct worker *w)
         free(u);
     }
     free(g->chains);
+}
+
+uint64_t gate_memory(const struct gate *g)
+{
+    return ((uint64_t)g->count + g->free_count) * sizeof(struct undurable) + (g->mask + UINT64_C(1)) * sizeof *g->chains + g->held_bytes;
 }
 
 static bool is_poisoned(const struct worker *w)
@@ -149,10 +155,12 @@ void gate_changed(struct worker *w, uint64_t hash)
         return;
     }
     u = g->free;
-    if (u != NULL)
+    if (u != NULL) {
         g->free = u->next;
-    else
+        g->free_count--;
+    } else {
         u = malloc(sizeof *u);
+    }
     if (u == NULL) {
         gate_changed_all(w);
         return;
@@ -178,9 +186,14 @@ static void forget_durable(struct gate *g)
             at = &(*at)->next;
         *at = u->next;
         list_remove(node);
+        g->count--;
+        if (g->free_count >= FREE_KEEP) {
+            free(u);
+            continue;
+        }
         u->next = g->free;
         g->free = u;
-        g->count--;
+        g->free_count++;
     }
 }
 
@@ -462,6 +475,11 @@ static void unknown_outcome(struct buf *out, struct blob **value)
     reply_error(&reply, GATE_UNKNOWN);
 }
 
+static uint64_t answer_memory(const struct answer *a)
+{
+    return sizeof *a + a->out.cap + (a->value != NULL ? a->value->len : 0);
+}
+
 static void make_unknown(struct buf *out, struct blob **value, bool grant)
 {
     if (grant)
@@ -489,6 +507,7 @@ static bool keep(struct worker *w, uint32_t to, uint64_t cookie, struct buf *out
     }
     list_append(&g->answers, &a->link);
     g->held++;
+    g->held_bytes += answer_memory(a);
     return true;
 }
 
@@ -528,6 +547,7 @@ static void send_answers(struct worker *w, bool poisoned)
             list_append(&g->answers, node);
             continue;
         }
+        g->held_bytes -= answer_memory(a);
         if (!safe)
             make_unknown(&a->out, &a->value, a->grant);
         send_answer(w, a);
@@ -538,9 +558,22 @@ static void send_answers(struct worker *w, bool poisoned)
 
 // ---- connections
 
-static void chunk_free(struct conn *c, struct chunk *k)
+// What conn_memory does not see.
+static uint64_t chunk_rest(const struct chunk *k)
+{
+    return sizeof *k + k->out.cap - k->out.len + k->refs.cap * sizeof(struct ref);
+}
+
+// It is not the connection's any more.
+static void chunk_uncount(struct conn *c, const struct chunk *k)
 {
     c->chunk_bytes -= k->out.len + k->refs.bytes;
+    c->worker->gate.held_bytes -= chunk_rest(k);
+}
+
+static void chunk_free(struct conn *c, struct chunk *k)
+{
+    chunk_uncount(c, k);
     buf_deinit(&k->out);
     refs_deinit(&k->refs);
     free(k);
@@ -578,6 +611,7 @@ static bool chunk_add(struct conn *c)
     c->chunk_last = k;
     c->chunk_bytes += k->out.len + k->refs.bytes;
     c->worker->gate.held++;
+    c->worker->gate.held_bytes += chunk_rest(k);
     if (c->chunk_bytes > OUTPUT_HIGH)
         c->paused = true;
     return true;
@@ -593,7 +627,7 @@ static void gather(struct conn *c)
 {
     if (!joins(c, c->chunks)) {
         struct chunk *k = chunk_take(c);
-        c->chunk_bytes -= k->out.len + k->refs.bytes;
+        chunk_uncount(c, k);
         c->out = k->out;
         c->refs = k->refs;
         free(k);

@@ -78,17 +78,20 @@ struct gate {
     struct undurable **chains;
     struct undurable *free;
     struct list order; // by position
-    uint32_t count, mask;
+    uint32_t count, mask, free_count;
     uint64_t floor;                     // a position up to this may have changed any key
     struct gate_step steps[GATE_STEPS]; // a ring, oldest first
     uint32_t step_first, step_count;
     struct list conns;     // with chunks
     struct list answers;   // to other workers
     uint64_t held, stalls; // replies (or chunks) that had to wait; of these under everysec
+    uint64_t held_bytes;   // of those that wait; of a connection's: beyond what counts there
 };
 
 int gate_init(struct worker *w) warn_unused;
 void gate_deinit(struct worker *w);
+// Bytes that the table and replies that wait take, but for those that connections count.
+uint64_t gate_memory(const struct gate *g);
 // After the options, the log or its state changed: sets worker.gated.
 void gate_refresh(struct worker *w);
 // The log that was switched on counts; and it has ended, nobody waits any more.

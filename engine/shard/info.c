@@ -64,13 +64,14 @@ static int64_t uptime_seconds(const struct info *i)
 
 static uint64_t used_memory(const struct info *i)
 {
-    return i->t.memory_used + i->t.client_memory;
+    return i->t.memory_used + i->t.client_memory + statistics_durability(&i->t);
 }
 
-// What should be resident.
+// What should be resident. (Pages of large values are reserved, whoever needs them.)
 static uint64_t memory_accounted(const struct info *i)
 {
-    return i->server->resident_at_start + i->t.memory_reserved + i->t.memory_buffers + i->t.client_memory;
+    return i->server->resident_at_start + i->t.memory_reserved + i->t.memory_buffers + i->t.client_memory + i->t.memory_log +
+           i->t.memory_snapshot;
 }
 
 static void memory_ratio(struct info *i)

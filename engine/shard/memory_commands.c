@@ -59,7 +59,7 @@ static void share(struct reply *r, const char *name, uint64_t part, uint64_t who
 struct figures {
     struct worker_stats t;
     struct process_usage usage;
-    uint64_t used; // data and clients
+    uint64_t used; // data, clients and what durability holds
 };
 
 static struct figures figures_of(struct call *c)
@@ -69,7 +69,7 @@ static struct figures figures_of(struct call *c)
     statistics_total(c->worker->server, &f.t);
     if (c->worker->server->host->usage != NULL)
         c->worker->server->host->usage(&f.usage);
-    f.used = f.t.memory_used + f.t.client_memory;
+    f.used = f.t.memory_used + f.t.client_memory + statistics_durability(&f.t);
     return f;
 }
 
@@ -78,11 +78,13 @@ void cmd_memory_stats(struct call *c)
 {
     struct figures f = figures_of(c);
     struct reply *r = c->reply;
-    uint64_t overhead = f.t.memory_index + f.t.memory_deadlines + f.t.client_memory;
-    reply_map(r, 16);
+    uint64_t overhead = f.t.memory_index + f.t.memory_deadlines + f.t.client_memory + statistics_durability(&f.t);
+    reply_map(r, 18);
     pair(r, "peak.allocated", f.usage.resident_peak);
     pair(r, "total.allocated", f.used);
     pair(r, "clients.normal", f.t.client_memory);
+    pair(r, "aof.buffer", f.t.memory_log);
+    pair(r, "snapshot.bytes", f.t.memory_snapshot + f.t.memory_let_go);
     pair(r, "overhead.total", overhead);
     pair(r, "keys.count", f.t.keys);
     pair(r, "keys.bytes-per-key", f.t.keys == 0 ? 0 : f.t.memory_used / f.t.keys);

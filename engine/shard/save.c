@@ -31,14 +31,14 @@ void save_init(struct worker *w)
 
 // ---- images
 
-static struct save_image *image_new(struct entry *e)
+static struct save_image *image_new(struct entry *e, bool changes)
 {
     struct slice key = entry_key(e), value = entry_value(e);
     struct blob *blob = entry_blob(e);
     struct save_image *i = malloc(sizeof *i + key.len + (blob == NULL ? value.len : 0));
     if (i == NULL)
         return NULL;
-    *i = (struct save_image){ .blob = blob != NULL ? blob_pin(blob) : NULL };
+    *i = (struct save_image){ .blob = blob != NULL ? blob_pin(blob) : NULL, .last = changes };
     if (key.len > 0)
         memcpy(i->bytes, key.data, key.len);
     if (blob == NULL && value.len > 0)
@@ -53,11 +53,25 @@ static uint64_t image_size(const struct save_image *i)
     return sizeof *i + i->entry.key.len + i->entry.value.len;
 }
 
+static uint64_t *pages_of(struct save *s, const struct save_image *i)
+{
+    return i->last ? &s->let_go_bytes : &s->shared_bytes;
+}
+
+uint64_t save_memory(const struct save *s)
+{
+    if (s->set == 0)
+        return 0;
+    return s->image_bytes - s->let_go_bytes - s->shared_bytes + s->seen.bytes + (uint64_t)KEEPER_CHUNKS * SNAPSHOT_CHUNK_MAX;
+}
+
 static void image_free(struct save *s, struct save_image *i)
 {
     s->image_bytes -= image_size(i);
-    if (i->blob != NULL)
+    if (i->blob != NULL) {
+        *pages_of(s, i) -= i->entry.value.len;
         blob_unpin(i->blob);
+    }
     free(i);
 }
 
@@ -140,8 +154,8 @@ static void give_up(struct worker *w, const char *why)
     keeper_file_drop(keeper_of(w), set, w->id);
 }
 
-// To the chunk, or behind the images that wait. False: out of memory.
-static bool emit(struct worker *w, struct keyspace *ks, struct entry *e)
+// To the chunk, or behind the images that wait. False: out of memory. `changes`: the entry does.
+static bool emit(struct worker *w, struct keyspace *ks, struct entry *e, bool changes)
 {
     struct save *s = &w->save;
     struct snapshot_entry entry = entry_of(s, ks, store_databases(w->store), e);
@@ -150,7 +164,7 @@ static bool emit(struct worker *w, struct keyspace *ks, struct entry *e)
         assert(done == snapshot_entry_size(&entry));
         return true;
     }
-    struct save_image *i = image_new(e);
+    struct save_image *i = image_new(e, changes);
     if (i == NULL)
         return false;
     struct slice key = i->entry.key, value = i->entry.value;
@@ -158,6 +172,8 @@ static bool emit(struct worker *w, struct keyspace *ks, struct entry *e)
     i->entry.key = key;
     i->entry.value = value;
     s->image_bytes += image_size(i);
+    if (i->blob != NULL)
+        *pages_of(s, i) += value.len;
     *s->images_tail = i;
     s->images_tail = &i->next;
     return true;
@@ -190,7 +206,7 @@ static void before_change(void *context, struct keyspace *ks, uint64_t hash, str
     uint64_t check = check_of(s, ks, key);
     if (save_seen_has(&s->seen, hash, check))
         return;
-    if (!save_seen_add(&s->seen, hash, check) || (e != NULL && !emit(w, ks, e)))
+    if (!save_seen_add(&s->seen, hash, check) || (e != NULL && !emit(w, ks, e, true)))
         give_up(w, "out of memory");
 }
 
@@ -208,7 +224,7 @@ static void visit(void *context, uint64_t hash, struct entry *e)
     const struct save *s = &v->w->save;
     if (s->seen.count > 0 && save_seen_has(&s->seen, hash, check_of(s, v->ks, entry_key(e))))
         return;
-    v->failed |= !emit(v->w, v->ks, e);
+    v->failed |= !emit(v->w, v->ks, e, false);
 }
 
 // False: the set was given up.

@@ -62,6 +62,7 @@ struct save_image { // of an entry, whole
     struct save_image *next;
     struct snapshot_entry entry;
     struct blob *blob; // the value's pages, pinned; NULL: behind the key
+    bool last;         // and the store is about to let go of them
     uint8_t bytes[];
 };
 
@@ -78,6 +79,8 @@ struct save {
     struct snapshot_chunk *chunk;
     struct save_image *images, **images_tail;
     uint64_t image_done, image_bytes; // of the first one, in chunks; of all
+    uint64_t let_go_bytes;            // of these: pages that are the images' alone
+    uint64_t shared_bytes;            // and those that the store has as well
     struct save_seen seen;
     struct hash_secret secret;
     uint16_t *dbs; // by place: the database at the cut
@@ -100,6 +103,8 @@ bool save_counts(const struct worker *w);
 void save_cut(struct worker *w, uint64_t set, bool base);
 // Each turn that anything is under way here.
 void save_turn(struct worker *w);
+// Bytes that the snapshot under way takes here, without pages of large values.
+uint64_t save_memory(const struct save *s);
 static inline bool save_busy(const struct save *s)
 {
     return s->set != 0 || s->due || !list_empty(&s->waiters);

@@ -13,6 +13,7 @@
 #include "engine/shard/ahead.h"
 #include "engine/shard/conn.h"
 #include "engine/shard/durability.h"
+#include "engine/shard/effects_records.h"
 #include "engine/shard/export.h"
 #include "engine/shard/fanout.h"
 #include "engine/shard/forward.h"
@@ -209,6 +210,7 @@ static void tick(struct worker *w)
     w->stats.sampled_ops_per_second = (w->stats.sampled_ops_per_second * 3 + rate) / 4;
     accept_retry(w);
     check_conns(w);
+    effects_records_trim(&w->effects);
     worker_refresh_stats(w);
     save_tick(w);
     if (w->options.maxmemory > 0 && !w->gate.loading)
@@ -377,8 +379,10 @@ bool worker_turn(struct worker *w)
     w->turn_commands = w->stats.commands;
     if (unlikely(!list_empty(&w->waiters)))
         durability_turn(w);
-    if (unlikely(save_busy(&w->save)))
+    if (unlikely(save_busy(&w->save))) {
         save_turn(w);
+        worker_charge_durability(w);
+    }
     if (unlikely(logging_switch_busy(w)))
         logging_switch_turn(w);
     tick(w);

@@ -26,6 +26,12 @@ static inline void statistics_code(const struct error_stats *s, char code[16])
     code[15] = '\0';
 }
 
+// Bytes of what durability holds.
+static inline uint64_t statistics_durability(const struct worker_stats *s)
+{
+    return s->memory_log + s->memory_snapshot + s->memory_let_go;
+}
+
 // Of all workers since CONFIG RESETSTAT.
 void statistics_total(const struct server *s, struct worker_stats *total);
 

@@ -8,6 +8,7 @@
 #include "engine/shard/export.h"
 #include "engine/shard/native.h"
 #include "engine/shard/session.h"
+#include "engine/shard/statistics.h"
 #include "engine/shard/stopwatch.h"
 #include "engine/shard/worker.h"
 #include "reactor/ticks.h"
@@ -210,6 +211,19 @@ void worker_apply_options(struct worker *w)
         session_set_limits(container_of(node, struct conn, link));
 }
 
+void worker_charge_durability(struct worker *w)
+{
+    struct worker_stats *s = &w->stats;
+    s->memory_log = effects_memory(&w->effects) + gate_memory(&w->gate);
+    s->memory_snapshot = save_memory(&w->save);
+    s->memory_let_go = w->save.let_go_bytes;
+    uint64_t bytes = statistics_durability(s), most = memory_share(w->server, w->options.maxmemory) / DURABILITY_SHARE;
+    if (w->options.maxmemory > 0 && w->options.maxmemory_policy != STORE_NOEVICTION && bytes > most)
+        bytes = most;
+    store_charge(w->store, (int64_t)(bytes - w->durability_charged));
+    w->durability_charged = bytes;
+}
+
 void worker_refresh_stats(struct worker *w)
 {
     struct worker_stats *s = &w->stats;
@@ -230,7 +244,8 @@ void worker_refresh_stats(struct worker *w)
     s->expired = sum.expired;
     s->evicted = sum.evicted;
     s->keys = keys;
-    s->memory_used = store_memory_used(w->store) - s->client_memory;
+    worker_charge_durability(w);
+    s->memory_used = store_memory_used(w->store) - s->client_memory - w->durability_charged;
     struct store_memory m = store_memory(w->store);
     s->memory_reserved = m.reserved;
     s->memory_entries = m.entries;

@@ -57,6 +57,10 @@ struct worker_stats {
     uint64_t receives_put_off;                                                                // to the next turn, its arena being full
     uint64_t memory_entries, memory_index, memory_blobs, memory_deadlines, memory_free_slots; // as store_memory()
     uint64_t memory_buffers; // pages of the turns' arenas, blocks between workers, receive buffers beyond the first
+    // What durability holds; counts against maxmemory too, as far as worker_charge_durability says.
+    uint64_t memory_log;      // batches, dirty keys, replies that wait
+    uint64_t memory_snapshot; // images, keys that were remembered, chunks
+    uint64_t memory_let_go;   // pages of large values that a snapshot alone still needs
 };
 
 // Counts per command, by its position in the table.
@@ -238,9 +242,10 @@ struct worker {
     uint32_t lent_count;  // of these, in flight
     uint64_t next_client;
     int64_t next_cron_ms;
-    uint64_t last_commands; // at the last tick
-    uint64_t turn_commands; // at the end of the last turn
-    uint64_t last_busy_ns;  // of the reactor, as of the last turn
+    uint64_t last_commands;      // at the last tick
+    uint64_t turn_commands;      // at the end of the last turn
+    uint64_t durability_charged; // to the store, for what durability holds
+    uint64_t last_busy_ns;       // of the reactor, as of the last turn
     bool maintain_more;
     bool draining;
     uint64_t drain_until_ns;
@@ -278,6 +283,11 @@ bool worker_turn(struct worker *w);
 void worker_apply_options(struct worker *w);
 // Fields that only the owner can compute, refreshed ten times a second and before INFO of the own worker.
 void worker_refresh_stats(struct worker *w);
+// What durability holds counts in place of what was counted last: ten times a second, each turn of a snapshot, and when batches grow.
+// Where keys may be evicted it counts up to a DURABILITY_SHARE of the limit: who evicts makes records and images, which may be larger
+// than what goes, so that for a slow disk all of them would go.
+#define DURABILITY_SHARE 8u
+void worker_charge_durability(struct worker *w);
 
 // store_make_room for a command that wants memory; counts as an event of LATENCY when it takes long.
 bool worker_make_room(struct worker *w);

@@ -2,6 +2,8 @@
 """What INFO says of memory is what the process takes."""
 
 import re
+import tempfile
+import threading
 
 from harness import BACKENDS, SLOW, Server, check, check_equal, test, wait_until
 
@@ -39,6 +41,7 @@ def sanitized(s):
 def off(c):
     m = memory(c)
     parts = m["used_memory_startup"] + m["used_memory_reserved"] + m["used_memory_buffers"] + m["mem_clients_normal"]
+    parts += m["mem_aof_buffer"] + m["mem_snapshot"]
     check(abs(parts - m["used_memory_accounted"]) < 1 << 20, f"the sum is {m['used_memory_accounted']}, its parts are {parts}")
     return m["used_memory_accounted"] / m["used_memory_rss"] - 1
 
@@ -90,3 +93,57 @@ def what_is_resident_stays_near_maxmemory_whatever_sizes_follow_each_other(confi
                 return
             m = memory(c)
             churn(c, m["used_memory_startup"] + LIMIT + LIMIT // 8 + (12 << 20), policy == "noeviction")
+
+
+class Watcher(threading.Thread):
+    """The most that INFO says while something else goes on."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.ends, self.samples = server, threading.Event(), []
+
+    def run(self):
+        with self.server.client() as c:
+            while not self.ends.is_set():
+                self.samples.append(memory(c))
+
+    def most(self, name):
+        return max(m[name] for m in self.samples)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ends.set()
+        self.join()
+
+
+@test(BACKENDS, own=True, skerry_only=True)
+def what_durability_holds_is_counted_and_goes_again(config):
+    with tempfile.TemporaryDirectory(prefix="skerry-memory-") as folder:
+        with Server(config.but(appendonly=None), "--dir", folder, "--appendonly", "yes", "--appendfsync", "everysec") as s, s.client() as c:
+            with Watcher(s) as w:
+                for _ in range(6):
+                    load(c, lambda i: ("SET", f"key:{i:04d}", b"v" * 500000), 0, 40, 40)
+            check(w.most("mem_aof_buffer") > 1 << 20, f"at most {w.most('mem_aof_buffer')} bytes on their way to the log")
+            check_equal(w.most("mem_snapshot"), 0)
+            with Watcher(s) as w:
+                c.must("BGSAVE")
+                load(c, lambda i: ("SET", f"key:{i:04d}", b"w" * 500000), 0, 40, 40)
+                wait_until(lambda: b"rdb_bgsave_in_progress:0" in c.must("INFO", "persistence"), 30, "the end of the snapshot")
+            check(w.most("mem_snapshot") >= 3 << 20, f"at most {w.most('mem_snapshot')} bytes for the snapshot")
+            for m in w.samples:
+                held = m["mem_aof_buffer"] + m["mem_snapshot"] + m["mem_clients_normal"]
+                check(m["used_memory"] >= held, f"{m['used_memory']} bytes are in use, and {held} of them beside the data")
+            wait_until(lambda: memory(c)["mem_aof_buffer"] < (config.workers or 1) * (3 << 20), 10, "the memory of batches to go")
+            check_equal(memory(c)["mem_snapshot"], 0)
+
+
+@test(BACKENDS, own=True, skerry_only=True)
+def replies_that_wait_for_the_log_are_counted_and_go_with_it(config):
+    with tempfile.TemporaryDirectory(prefix="skerry-memory-") as folder:
+        with Server(config.but(appendonly=None), "--dir", folder, "--appendonly", "yes", "--appendfsync", "always") as s, s.client() as c:
+            for _ in range(20):
+                c.pipeline([("SET", f"key:{i}", b"v" * 100) for i in range(2000)] + [("GET", f"key:{i}") for i in range(2000)])
+            wait_until(lambda: memory(c)["mem_aof_buffer"] < (config.workers or 1) * (4 << 20), 10, "nothing to be held")

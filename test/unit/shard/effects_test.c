@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/crc32c.h"
+#include "engine/shard/effects_records.h"
 #include "test/unit/shard/rig.h"
 
 #define KEYS 24
@@ -474,9 +475,154 @@ static void a_part_without_changes_sends_its_marker_alone(void)
     rig_stop(&r);
 }
 
+// As the log role does with what it has taken: with their memory.
+static void give_back(struct rig *r)
+{
+    for (struct log_batch *b = log_port_pull(&r->port.in), *next; b != NULL; b = next) {
+        next = b->next;
+        b->data.len = 0;
+        log_port_push(&r->port.spent, b);
+    }
+}
+
+static uint64_t counted(struct rig *r)
+{
+    worker_charge_durability(r->w);
+    check_equal(r->w->stats.memory_log, effects_memory(&r->w->effects) + gate_memory(&r->w->gate));
+    return r->w->stats.memory_log;
+}
+
+// `turns` of a batch of about `bytes` each.
+static void send_some(struct rig *r, uint32_t turns, size_t bytes)
+{
+    uint8_t *value = calloc(1, bytes);
+    struct slice argv[] = { slice_cstr("SET"), slice_cstr("key"), slice_of(value, bytes) };
+    for (uint32_t i = 0; i < turns; i++) {
+        run(r, 0, argv, 3);
+        effects_flush(r->w);
+    }
+    free(value);
+}
+
+static void batches_count_as_memory_wherever_they_are_and_go_when_too_many_came_back(void)
+{
+    struct rig r;
+    rig_start(&r, 0, true);
+    uint64_t before = counted(&r);
+    send_some(&r, 40, 300000);
+    uint64_t most = counted(&r);
+    check(most >= before + 40 * 300000 && most < before + 40 * 600000);
+    give_back(&r);
+    check_equal(counted(&r), most); // it is there as before
+    effects_records_trim(&r.w->effects);
+    uint64_t rest = counted(&r);
+    check(rest >= 1 << 20 && rest <= before + (3 << 20));
+    send_some(&r, 3, 300000); // into those that were kept
+    check_equal(counted(&r), rest);
+    send_some(&r, 1, 3 << 20);
+    check(counted(&r) >= rest + (2 << 20));
+    give_back(&r);
+    effects_records_trim(&r.w->effects); // none of them keeps so much
+    check(counted(&r) <= before + (3 << 20));
+    rig_stop(&r);
+}
+
+static void a_batch_and_the_keys_of_a_share_count_before_they_are_sent(void)
+{
+    struct rig r;
+    struct ticket t;
+    char key[2000];
+    rig_start(&r, 0, true);
+    memset(key, 'k', sizeof key);
+    key[sizeof key - 1] = '\0';
+    uint64_t before = counted(&r);
+    share(&r, &t, key, true);
+    struct slice argv[] = { slice_cstr("SET"), slice_cstr(key), slice_cstr("1") };
+    run(&r, 0, argv, 3);
+    check(counted(&r) >= before + sizeof key);
+    release(&r, &t, 5, 2);
+    effects_flush(r.w);
+    check(counted(&r) < before + 2 * sizeof key + 4096);
+    run_text(&r, 0, "SET a 1");
+    effects_settle_all(r.w);
+    check(r.w->effects.batch != NULL);
+    uint64_t built = counted(&r);
+    effects_flush(r.w);
+    check_equal(counted(&r), built);
+    rig_stop(&r);
+}
+
+static uint64_t fill(struct rig *r, uint32_t count)
+{
+    char line[64];
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(line, sizeof line, "SET key:%u value", (unsigned)i);
+        run_text(r, 0, line);
+    }
+    effects_flush(r->w);
+    give_back(r);
+    effects_records_trim(&r->w->effects);
+    (void)counted(r);
+    return keyspace_count(store_keyspace(r->w->store, 0, 0));
+}
+
+static void set_limit(struct rig *r, uint64_t bytes, enum store_policy policy)
+{
+    r->w->options.maxmemory = bytes;
+    r->w->options.maxmemory_policy = (int)policy;
+    store_set_memory_max(r->w->store, bytes);
+    store_set_policy(r->w->store, policy);
+}
+
+static void what_is_on_its_way_to_the_log_counts_against_maxmemory(void)
+{
+    enum { LIMIT = 12 << 20 };
+    struct rig r;
+    rig_start(&r, 0, true);
+    set_limit(&r, LIMIT, STORE_NOEVICTION);
+    uint64_t count = fill(&r, 60000);
+    check(store_make_room(r.w->store, NOW));
+    send_some(&r, 30, 400000);                // they stay with the log
+    check(!store_make_room(r.w->store, NOW)); // so a write is refused
+    give_back(&r);
+    effects_records_trim(&r.w->effects);
+    (void)counted(&r);
+    check(store_make_room(r.w->store, NOW));
+    check_equal(keyspace_count(store_keyspace(r.w->store, 0, 0)), count);
+    rig_stop(&r);
+}
+
+// Each eviction is a record more: without a bound none would be left.
+static void a_log_that_is_slow_costs_an_eighth_of_the_keys_at_most(void)
+{
+    enum { LIMIT = 4 << 20 };
+    struct rig r;
+    rig_start(&r, LIMIT, true);
+    set_limit(&r, LIMIT, STORE_ALLKEYS_S3FIFO);
+    (void)fill(&r, 200000);
+    for (uint32_t i = 0; i < 100; i++) {
+        (void)store_make_room(r.w->store, NOW);
+        effects_flush(r.w);
+    }
+    uint64_t count = keyspace_count(store_keyspace(r.w->store, 0, 0));
+    send_some(&r, 20, 400000);
+    check(counted(&r) > LIMIT);
+    for (uint32_t i = 0; i < 1000; i++) {
+        (void)store_make_room(r.w->store, NOW);
+        effects_flush(r.w);
+        (void)counted(&r);
+    }
+    check(store_memory_used(r.w->store) <= LIMIT);
+    check(keyspace_count(store_keyspace(r.w->store, 0, 0)) > count * 3 / 4);
+    rig_stop(&r);
+}
+
 TESTS(TEST(the_records_of_every_turn_make_the_same_store), TEST(what_is_evicted_is_logged), TEST(a_key_that_changed_often_is_one_record),
       TEST(a_small_value_is_settled_behind_its_command_and_written_over_by_the_next), TEST(no_record_before_a_clearing_is_written_over),
       TEST(a_command_that_changes_nothing_sends_nothing), TEST(a_bit_of_a_large_value_is_a_small_record),
       TEST(what_is_not_known_is_refused_by_name), TEST(records_at_a_watermark_are_left_out_and_gaps_refused),
       TEST(what_a_share_holds_goes_with_its_marker), TEST(a_share_that_only_reads_holds_nothing_back),
-      TEST(a_share_of_everything_keeps_the_batch_open), TEST(a_part_without_changes_sends_its_marker_alone))
+      TEST(a_share_of_everything_keeps_the_batch_open), TEST(a_part_without_changes_sends_its_marker_alone),
+      TEST(batches_count_as_memory_wherever_they_are_and_go_when_too_many_came_back),
+      TEST(a_batch_and_the_keys_of_a_share_count_before_they_are_sent), TEST(what_is_on_its_way_to_the_log_counts_against_maxmemory),
+      TEST(a_log_that_is_slow_costs_an_eighth_of_the_keys_at_most))

@@ -5,6 +5,7 @@
 
 #include "base/prng.h"
 #include "base/test.h"
+#include "engine/shard/statistics.h"
 #include "engine/shard/worker.h"
 #include "persist/keeper.h"
 #include "test/sim/disk.h"
@@ -257,6 +258,25 @@ static void compare(struct rig *r)
     check_equal(wrong, 0);
 }
 
+// Images count once: their pages as the store's while it has them too.
+static void check_memory(struct rig *r)
+{
+    const struct save *s = &r->w->save;
+    uint64_t before = store_memory_used(r->w->store), charged = statistics_durability(&r->w->stats);
+    worker_charge_durability(r->w);
+    check_equal(store_memory_used(r->w->store) - before, statistics_durability(&r->w->stats) - charged);
+    if (s->set == 0)
+        return;
+    uint64_t pages = 0, heap = 0;
+    for (const struct save_image *i = s->images; i != NULL; i = i->next) {
+        uint64_t len = i->entry.value.len;
+        heap += sizeof *i + i->entry.key.len + (i->blob == NULL ? len : 0);
+        pages += i->blob != NULL && i->last ? len : 0;
+    }
+    check_equal(r->w->stats.memory_let_go, pages);
+    check_equal(r->w->stats.memory_snapshot, heap + s->seen.bytes + (uint64_t)KEEPER_CHUNKS * SNAPSHOT_CHUNK_MAX);
+}
+
 // True: it counts.
 static bool take(struct rig *r, uint32_t steps_a_turn, uint32_t *turns, uint64_t *images)
 {
@@ -271,6 +291,7 @@ static bool take(struct rig *r, uint32_t steps_a_turn, uint32_t *turns, uint64_t
     do {
         save_turn(r->w);
         *images = r->w->save.image_bytes > *images ? r->w->save.image_bytes : *images;
+        check_memory(r);
         for (uint32_t i = 0; i < steps_a_turn; i++)
             step(r);
         if (*turns % 3 != 0)
@@ -280,7 +301,10 @@ static bool take(struct rig *r, uint32_t steps_a_turn, uint32_t *turns, uint64_t
     } while (status.state == SNAPSHOT_RUNS && *turns < 100000);
     check(!r->w->save.more && r->w->save.set == 0);
     check_equal(r->w->save.image_bytes, 0);
+    check_equal(r->w->save.let_go_bytes + r->w->save.shared_bytes, 0);
     check_equal(r->w->save.seen.count, 0);
+    worker_charge_durability(r->w);
+    check_equal(r->w->stats.memory_snapshot + r->w->stats.memory_let_go, 0);
     if (status.state != SNAPSHOT_WRITTEN)
         return false;
     read_set(r, set);
