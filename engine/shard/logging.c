@@ -100,9 +100,14 @@ void logging_stop(struct worker *w)
 
 void logging_free(struct worker *w)
 {
-    struct log *log = atomic_exchange_explicit(&w->server->logging.log, NULL, memory_order_acq_rel);
+    struct logging *l = &w->server->logging;
+    struct log *log = atomic_exchange_explicit(&l->log, NULL, memory_order_acq_rel);
     if (log != NULL)
         log_free(log);
+    // One that was being left when the server was stopped: it has this worker's reactor as well.
+    if (l->turning.old != NULL)
+        log_free(l->turning.old);
+    l->turning.old = NULL;
 }
 
 enum log_sync logging_sync(int appendfsync)

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-from harness import BACKENDS, Closed, Error, Server, check, check_equal, encode, test, wait_until
+from harness import BACKENDS, SLOW, Closed, Error, Server, check, check_equal, encode, test, wait_until
 from test_save import Directory, info, kill
 
 ALWAYS = ("--appendfsync", "always")
@@ -331,3 +331,18 @@ def a_server_is_stopped_whatever_is_being_switched(config):
             with d.server(cell, "--appendonly", "yes") as s, s.client() as c:
                 wait_loaded(c)
                 check(c.must("DBSIZE") in (0, 20000), "half of it")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def a_log_that_is_being_left_at_the_end_goes_before_the_reactor_that_hosted_it(config):
+    """The only worker hosts the log; sanitizers see what the end does."""
+    cell = config.but(workers=1)
+    with Directory() as d:
+        for n in range(8):
+            with d.server(cell, *ALWAYS) as s, s.client(timeout=30) as c:
+                wait_loaded(c)
+                switch(c, "yes")
+                send(c, ("CONFIG", "SET", "appendonly", "no"))
+                time.sleep(n * 0.0005 * SLOW)
+                s.signal(signal.SIGTERM)
+                check_equal(s.wait_end(), 0)
