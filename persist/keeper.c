@@ -108,12 +108,23 @@ const struct keeper_stats *keeper_stats(const struct keeper *k)
     return &k->stats;
 }
 
+static void say_unwritten(const struct keeper *k)
+{
+    const struct log_stats *stats = log_stats(k->log);
+    int error = atomic_load_explicit(&stats->error, memory_order_relaxed);
+    unsigned long long bytes = atomic_load_explicit(&stats->pending_bytes, memory_order_relaxed);
+    keeper_say(k, LOG_WARNING, "the log has ended, and %llu bytes of what was sent to it are not durable: %s", bytes,
+               error != 0 ? strerror(-error) : "transactions that were never whole");
+}
+
 int keeper_end(struct keeper *k, bool clean)
 {
     struct manifest next = k->manifest;
     (void)keeper_segments_step(k, k->disk->ops->now_ns(k->disk)); // takes back what the log has had
     if (clean)
         next.flags |= MANIFEST_CLEAN;
+    else if (k->log != NULL)
+        say_unwritten(k);
     if (k->log != NULL && next.hidden_segment == 0) {
         next.witness = atomic_load_explicit(&log_stats(k->log)->durable_lsn, memory_order_acquire);
         next.first_segment = keeper_segments_first(k, next.set_count > 0 ? next.sets[0].lsn : 0);

@@ -348,8 +348,11 @@ static void give(struct keeper *k)
 static void trouble(struct keeper *k, int error)
 {
     struct keeper_segments *s = &k->segments;
-    if (s->trouble == error)
+    if (s->trouble == error) {
+        if (error != 0)
+            log_segment_trouble(k->log, error); // a log that stops counts them
         return;
+    }
     if (error != 0)
         keeper_say(k, LOG_WARNING, "no segment can be made: %s; tried again every second", strerror(-error));
     else

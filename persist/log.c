@@ -221,6 +221,20 @@ static void work(struct log *l)
 
 // ---- stopping
 
+static void stop_begin(struct log *l)
+{
+    l->stop = LOG_STOP_DRAINS;
+    l->stop_news = atomic_load_explicit(&l->news, memory_order_acquire);
+}
+
+// The keeper has tried again since, and the disk has no room: the first answer may be that of an attempt from before.
+static bool stop_in_vain(const struct log *l)
+{
+    bool trouble = atomic_load_explicit(&l->trouble, memory_order_acquire) != 0;
+    uint32_t seen = atomic_load_explicit(&l->news_seen, memory_order_relaxed);
+    return trouble && seen - l->stop_news >= LOG_STOP_ATTEMPTS;
+}
+
 static void stop_end(struct log *l, bool clean)
 {
     log_segments_hand_back_all(l);
@@ -233,8 +247,8 @@ static void stop_step(struct log *l)
 {
     if (l->stop == LOG_STOP_NONE || l->ops > 0)
         return;
-    bool lacks_segment = l->unit.active, trouble = atomic_load_explicit(&l->trouble, memory_order_acquire) != 0;
-    if (l->error != 0 || (lacks_segment && trouble)) {
+    bool lacks_segment = l->unit.active;
+    if (l->error != 0 || (lacks_segment && stop_in_vain(l))) {
         stop_end(l, false);
         return;
     }
@@ -340,10 +354,11 @@ void log_step(struct log *l)
         return;
     l->sync = (enum log_sync)atomic_load_explicit(&l->wanted_sync, memory_order_relaxed);
     if (l->stop == LOG_STOP_NONE && atomic_load_explicit(&l->wants_stop, memory_order_acquire))
-        l->stop = LOG_STOP_DRAINS;
+        stop_begin(l);
     // Whoever sends from here on wakes the host; behind it comes the look into the ports.
     atomic_store_explicit(&l->drowsy, 0, memory_order_relaxed);
     reactor_fence();
+    atomic_store_explicit(&l->news_seen, atomic_load_explicit(&l->news, memory_order_acquire), memory_order_relaxed);
     log_segments_collect(l);
     log_cut_pull(l);
     if (l->error == 0)

@@ -128,17 +128,17 @@ void log_segment_give(struct log *l, struct log_segment *s); // ready: to be beg
 // trouble yet. The keeper's host wakes the log's, which may wait for one.
 bool log_segments_given(const struct log *l);
 struct log_segment *log_segment_take(struct log *l); // full ones, oldest first, all their frames durable; or NULL
-// The keeper could not make one: 0: it can again. -ENOSPC and the like are no poison: LOG_FULL once the ready ones are used up and the last
-// one is half full. Where the disk refuses for good (-EIO, -EROFS) the log is poisoned once they are used up, for what was sent would wait
-// for ever. Without trouble a log that waits for a segment just waits.
+// The keeper could not make one, said each time it has tried; 0: it can again. -ENOSPC and the like are no poison: LOG_FULL once the ready
+// ones are used up and the last one is half full. Where the disk refuses for good (-EIO, -EROFS) the log is poisoned once they are used up,
+// for what was sent would wait for ever. Without trouble a log that waits for a segment just waits.
 void log_segment_trouble(struct log *l, int error);
 // From where on the role wants another (segments that are ready and not begun): 2.
 uint32_t log_segments_ready(const struct log *l);
 
 // Any thread: stops. What was sent is written and synced, then a clean-stop frame (none where this log has written nothing). Nothing is
-// sent from now on. log_stopped: it is done, or poisoned, or nothing can be done for want of a segment; log_stopped_clean: all that was
-// sent is durable. From then on log_segment_take gives all other segments back too: the one in use, and those never begun (their first_lsn
-// is 0).
+// sent from now on. log_stopped: it is done, or poisoned, or the keeper has tried twice since and could make no segment for what is
+// left (the disk is full: acknowledged under everysec, it may get room until then); log_stopped_clean: all that was sent is durable. From
+// then on log_segment_take gives all other segments back too: the one in use, and those never begun (their first_lsn is 0).
 void log_stop(struct log *l);
 bool log_stopped(const struct log *l);
 bool log_stopped_clean(const struct log *l);

@@ -20,6 +20,7 @@
 #define LOG_SEAL_NS        UINT64_C(5000000)   // of silence, then a seal
 #define LOG_SYNC_NS        UINT64_C(500000000) // everysec
 #define LOG_STRETCHES      16                  // begun and not handed back
+#define LOG_STOP_ATTEMPTS  2                   // of the keeper to make a segment that a stop waits for
 #define LOG_TXN_ROWS       1024                // of the table of transactions; a power of two
 
 enum { LOG_OP_FRAME, LOG_OP_HEADER, LOG_OP_HEADER_COPY, LOG_OP_SYNC, LOG_SLOT_OPS, LOG_TAG_FLUSH = 0xffff };
@@ -94,9 +95,10 @@ struct log {
     struct log_line *lines;
     enum log_sync sync; // in force in this step
     enum log_stop stop;
-    int error;        // that poisoned it; 0: none did
-    uint32_t ops;     // under way
-    uint64_t *memory; // of all positions
+    uint32_t stop_news; // `news` when it began to stop
+    int error;          // that poisoned it; 0: none did
+    uint32_t ops;       // under way
+    uint64_t *memory;   // of all positions
 
     // The cut.
     struct log_marker *rows[LOG_TXN_ROWS];
@@ -152,6 +154,7 @@ struct log {
     _Atomic(struct log_segment *) full;
     struct log_segment *taken; // the keeper's: oldest first
     _Atomic int trouble;
+    _Atomic uint32_t news, news_seen; // how often the keeper has spoken of trouble, and of these what a step has looked at
     _Atomic uint32_t wanted_sync;
     _Atomic bool wants_stop;
     _Atomic uint32_t state;   // enum log_state

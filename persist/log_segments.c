@@ -42,9 +42,8 @@ bool log_segments_given(const struct log *l)
 {
     if (atomic_load_explicit(&l->given, memory_order_relaxed) != NULL)
         return true;
-    int trouble = atomic_load_explicit(&l->trouble, memory_order_relaxed),
-        seen = atomic_load_explicit(&l->stats.error, memory_order_relaxed);
-    return trouble != seen && log_state(l) != LOG_POISONED;
+    uint32_t news = atomic_load_explicit(&l->news, memory_order_relaxed);
+    return news != atomic_load_explicit(&l->news_seen, memory_order_relaxed) && log_state(l) != LOG_POISONED;
 }
 
 void log_segments_collect(struct log *l)
@@ -151,6 +150,7 @@ struct log_segment *log_segment_take(struct log *l)
 void log_segment_trouble(struct log *l, int error)
 {
     atomic_store_explicit(&l->trouble, error, memory_order_release);
+    atomic_fetch_add_explicit(&l->news, 1, memory_order_release);
 }
 
 uint32_t log_segments_ready(const struct log *l)

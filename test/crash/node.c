@@ -590,6 +590,7 @@ void node_free(struct node *n)
 {
     if (n->log != NULL) {
         log_stop(n->log);
+        log_segment_trouble(n->log, -EIO); // nobody makes any for it
         for (int i = 0; i < 8 && !log_stopped(n->log); i++) {
             ops_fail(n);
             log_step(n->log);

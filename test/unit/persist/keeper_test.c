@@ -372,14 +372,36 @@ static void a_full_disk_is_told_and_tried_again_every_second(void)
     uint64_t before = d->operations;
     (void)keeper_step(house.k);
     check_equal(d->operations, before); // not before a second is over
+    house.now_ns += SECOND;
+    (void)keeper_step(house.k);
+    check_equal(house.log.troubles, 2); // a log that stops counts on it
+    check_equal(house.warnings, 1);
     sim_disk_heal(d);
     house.now_ns += SECOND;
     house_steps(&house, 100);
     check_equal(house.log.trouble, 0);
-    check_equal(house.log.troubles, 2);
+    check_equal(house.log.troubles, 3);
     append(20);
     house_close(&house);
     sim_disk_free(d);
+}
+
+static void an_end_without_all_that_was_sent_says_how_much_is_missing(void)
+{
+    static const char *const WHY[] = { "transactions that were never whole", "No space left on device" };
+    for (int full = 0; full < 2; full++) {
+        struct sim_disk *d = sim_disk_new(20);
+        open_good(d, 1, true);
+        append(1);
+        atomic_store(&house.log.stats.pending_bytes, 345);
+        atomic_store(&house.log.stats.error, full ? -ENOSPC : 0);
+        house.log.stopped = true;
+        check_equal(keeper_end(house.k, false), 0);
+        check_equal(house.warnings, 1);
+        check(strstr(house.text, " 345 bytes ") != NULL && strstr(house.text, WHY[full]) != NULL);
+        house_close(&house);
+        sim_disk_free(d);
+    }
 }
 
 static void any_failure_of_the_disk_leaves_a_directory_that_starts(void)
@@ -752,10 +774,11 @@ TESTS(TEST(a_new_directory_gets_an_identity_and_segments), TEST(what_was_logged_
       TEST(without_a_log_there_are_snapshots_only), TEST(a_log_may_be_left_and_taken_up_again),
       TEST(a_crash_at_any_operation_leaves_a_directory_that_starts), TEST(also_in_the_life_after_a_crash),
       TEST(segments_behind_the_end_go_without_a_gap), TEST(a_written_snapshot_survives_a_crash_at_any_operation),
-      TEST(a_full_disk_is_told_and_tried_again_every_second), TEST(any_failure_of_the_disk_leaves_a_directory_that_starts),
-      TEST(a_snapshot_that_fails_leaves_the_one_before), TEST(what_cannot_be_read_back_does_not_count), TEST(one_snapshot_at_a_time),
-      TEST(chunks_of_a_set_that_is_no_more_are_thrown_away), TEST(chunks_on_their_way_are_bounded),
-      TEST(pieces_on_their_way_are_bounded_by_bytes), TEST(a_piece_that_a_worker_cannot_apply_ends_the_load),
-      TEST(a_directory_that_recovery_refuses_is_refused), TEST(the_witness_is_written_once_a_second_at_most),
-      TEST(rot_in_cold_files_is_said_and_counted), TEST(what_an_interrupted_life_left_is_removed),
-      TEST(a_bad_header_is_written_anew_from_its_twin), TEST(no_segment_gets_a_number_below_the_first_one_that_is_needed))
+      TEST(a_full_disk_is_told_and_tried_again_every_second), TEST(an_end_without_all_that_was_sent_says_how_much_is_missing),
+      TEST(any_failure_of_the_disk_leaves_a_directory_that_starts), TEST(a_snapshot_that_fails_leaves_the_one_before),
+      TEST(what_cannot_be_read_back_does_not_count), TEST(one_snapshot_at_a_time), TEST(chunks_of_a_set_that_is_no_more_are_thrown_away),
+      TEST(chunks_on_their_way_are_bounded), TEST(pieces_on_their_way_are_bounded_by_bytes),
+      TEST(a_piece_that_a_worker_cannot_apply_ends_the_load), TEST(a_directory_that_recovery_refuses_is_refused),
+      TEST(the_witness_is_written_once_a_second_at_most), TEST(rot_in_cold_files_is_said_and_counted),
+      TEST(what_an_interrupted_life_left_is_removed), TEST(a_bad_header_is_written_anew_from_its_twin),
+      TEST(no_segment_gets_a_number_below_the_first_one_that_is_needed))

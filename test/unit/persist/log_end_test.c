@@ -288,16 +288,61 @@ static void a_stop_without_room_for_the_last_frame_is_clean_all_the_same(void)
     lab_free(l);
 }
 
-static void a_stop_waits_for_a_segment_unless_there_will_be_none(void)
+// A log whose only segment is full, with a batch of port 1 that has no room; `before`: the disk is full when it is told to stop.
+static struct lab *stopping_without_room(bool before)
 {
     struct lab *l = lab_new(&(struct lab_options){ .method = LOG_METHOD_DSYNC, .segments = 1 });
     lab_send(l, 0, 14 * 4096 - 200);
     lab_settle(l);
     lab_send(l, 1, 10);
+    if (before)
+        log_segment_trouble(l->log, -ENOSPC);
+    lab_settle(l);
     log_stop(l->log);
     lab_settle(l);
     check(!log_stopped(l->log));
-    log_segment_trouble(l->log, -ENOSPC);
+    return l;
+}
+
+static void a_stop_waits_for_a_segment_unless_there_will_be_none(void)
+{
+    for (int before = 0; before < 2; before++) {
+        struct lab *l = stopping_without_room(before);
+        log_segment_trouble(l->log, -ENOSPC);
+        check(log_segments_given(l->log)); // its host is to be woken
+        lab_settle(l);
+        check(!log_segments_given(l->log) && !log_stopped(l->log)); // that may have been tried before
+        log_segment_trouble(l->log, -ENOSPC);
+        lab_settle(l);
+        check(log_stopped(l->log) && !log_stopped_clean(l->log));
+        check(lab_durable(l, 0) == 1 && lab_durable(l, 1) == 0);
+        check(atomic_load(&log_stats(l->log)->pending_bytes) > 0); // so much was not written
+        lab_free(l);
+    }
+}
+
+// It gave up at once while the disk was said to be full, and what was acknowledged in the last second was lost, with room there again.
+static void a_stop_on_a_full_disk_writes_what_was_acknowledged_when_room_comes_back(void)
+{
+    for (int refused = 0; refused < 2; refused++) {
+        struct lab *l = stopping_without_room(true);
+        if (refused > 0)
+            log_segment_trouble(l->log, -ENOSPC);
+        lab_settle(l);
+        log_segment_trouble(l->log, 0);
+        lab_give(l);
+        lab_settle(l);
+        check(log_stopped_clean(l->log));
+        check(lab_durable(l, 0) == 1 && lab_durable(l, 1) == 1);
+        lab_check_crashes(l);
+        lab_free(l);
+    }
+}
+
+static void a_stop_does_not_wait_for_a_disk_that_refuses_for_good(void)
+{
+    struct lab *l = stopping_without_room(false);
+    log_segment_trouble(l->log, -EROFS);
     lab_settle(l);
     check(log_stopped(l->log) && !log_stopped_clean(l->log));
     check_equal(lab_durable(l, 1), 0);
@@ -371,4 +416,5 @@ TESTS(TEST(without_memory_there_is_no_log_and_nothing_is_lost), TEST(any_error_o
       TEST(a_chain_whose_bytes_changed_is_never_completed), TEST(a_stop_writes_and_syncs_everything_and_says_so_in_a_last_frame),
       TEST(another_log_goes_on_where_one_ended), TEST(a_stop_of_a_log_that_wrote_nothing_writes_nothing),
       TEST(a_stop_without_room_for_the_last_frame_is_clean_all_the_same), TEST(a_stop_waits_for_a_segment_unless_there_will_be_none),
-      TEST(a_stop_does_not_wait_for_a_transaction_that_never_was_whole))
+      TEST(a_stop_on_a_full_disk_writes_what_was_acknowledged_when_room_comes_back),
+      TEST(a_stop_does_not_wait_for_a_disk_that_refuses_for_good), TEST(a_stop_does_not_wait_for_a_transaction_that_never_was_whole))
