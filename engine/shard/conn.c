@@ -378,7 +378,7 @@ void conn_flush(struct conn *c)
         conn_settle(c);
         return;
     }
-    if (c->pending != NULL && c->out.len < HOLD_MAX && c->refs.count == 0 && c->state == CONN_OPEN && gate == GATE_FREE) {
+    if (conn_gathers(c) && c->refs.count == 0 && gate == GATE_FREE) {
         if (!conn_keep_out(c))
             conn_close(c);
         return;

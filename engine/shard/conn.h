@@ -71,6 +71,7 @@ struct pending {
     bool silent;   // CLIENT REPLY OFF or SKIP: counted, not sent
     uint8_t frame; // the bytes are RESP and leave as an FCNP frame: its enum fcnp_shape + 1; 0 = as they are
     bool barrier;  // the connection goes on when this reply is here
+    bool slow;     // it waits for a disk: what is in front of it leaves at once
     uint64_t after;
     struct mesh_block *block; // holds the bytes, or NULL
     uint8_t *heap;            // holds the bytes, or NULL
@@ -223,6 +224,12 @@ void conn_deliver_value(struct worker *w, struct pending *p, struct blob *value)
 static inline bool conn_runs(const struct conn *c)
 {
     return c->state == CONN_OPEN && !c->paused && !c->barrier && !c->crowded && !c->held;
+}
+
+// More replies will come soon, and what is there leaves together with them.
+static inline bool conn_gathers(const struct conn *c)
+{
+    return c->pending != NULL && !c->pending->slow && c->out.len < HOLD_MAX && c->state == CONN_OPEN;
 }
 
 // The barrier is over: goes on at the end of the turn.

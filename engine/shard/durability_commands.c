@@ -187,7 +187,7 @@ static void begin(struct call *c, bool local, bool forever, int64_t timeout)
         return;
     }
     due->silent = conn_silent(conn);
-    due->barrier = conn->barrier = true;
+    due->barrier = conn->barrier = due->slow = true;
     *a = (struct waiter){
         .due = due, .left = w->server->worker_count + 1, .local = local, .protocol = c->client->protocol, .number = switch_number(w)
     };

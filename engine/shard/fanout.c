@@ -230,8 +230,9 @@ void fanout_start(struct conn *c, struct item *item)
     }
     if (good && g->keys.step == 0 && (g->command->flags & (CMD_READONLY | CMD_WRITE)) == 0) {
         bool on;
+        // It is answered when the log has been switched, and what is behind it comes behind that.
         if (g->command->run == cmd_config_set && logging_switch_wanted(w, g->args.argv, g->args.argc, &on))
-            g->due->barrier = c->barrier = true; // it is answered when the log has been switched, and what is behind it comes behind that
+            g->due->barrier = c->barrier = g->due->slow = true;
         run(w, g);
         return;
     }

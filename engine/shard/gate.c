@@ -686,11 +686,6 @@ void gate_open(struct conn *c, uint64_t position)
         list_append(&c->worker->dirty, &c->dirty);
 }
 
-static bool holds_for_pending(const struct conn *c)
-{
-    return c->pending != NULL && c->out.len < HOLD_MAX && c->state == CONN_OPEN;
-}
-
 enum gate_passage gate_pass(struct conn *c)
 {
     struct worker *w = c->worker;
@@ -708,7 +703,7 @@ enum gate_passage gate_pass(struct conn *c)
     }
     ready = ready && !c->sending_now;
     bool behind = waits || c->chunks != NULL;
-    if (c->out.len > 0 && (ready || (behind && !holds_for_pending(c))) && !chunk_add(c)) {
+    if (c->out.len > 0 && (ready || (behind && !conn_gathers(c))) && !chunk_add(c)) {
         conn_close(c);
         return GATE_WAITS;
     }

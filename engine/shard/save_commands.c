@@ -63,7 +63,7 @@ static bool wait_for_end(struct call *c, bool shutdown)
         return false;
     }
     due->silent = conn_silent(conn);
-    due->barrier = conn->barrier = true;
+    due->barrier = conn->barrier = due->slow = true;
     keeper_snapshot_status(w->server->logging.keeper, &status);
     *a = (struct save_waiter){ .due = due, .count = status.count, .protocol = c->client->protocol, .shutdown = shutdown };
     list_append(&w->save.waiters, &a->link);

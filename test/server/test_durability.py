@@ -264,6 +264,19 @@ def waitaof_waits_for_all_workers(config):
         check_equal(c.call("WAITAOF", 0, 0, 0), [0, 0], "without a log")
 
 
+# They came with WAITAOF's own, which may take as long as the client likes.
+@test(BACKENDS, own=True, skerry_only=True, seconds=60)
+def replies_in_front_of_waitaof_do_not_wait_for_it(config):
+    for cell in several(config):
+        for policy in ("no", "always"):
+            with Folder() as folder, durable(cell, folder, policy) as s, s.client() as c:
+                c.send(encode("SET", "a", "1") + encode("GET", "a") + encode("WAITAOF", 0, 1, 1500) + encode("PING"))
+                check_equal([c.read(), c.read()], ["OK", b"1"], "in front")
+                came = time.monotonic()
+                check_equal([c.read()[1], c.read()], [0, "PONG"], "in order")
+                check(time.monotonic() - came > 0.5, "at once")
+
+
 @test(BACKENDS, own=True, skerry_only=True, seconds=60)
 def appendfsync_may_change_while_the_server_runs(config):
     for cell in several(config):
