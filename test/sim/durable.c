@@ -8,6 +8,7 @@
 #include "engine/store/route.h"
 #include "reactor/clock.h"
 #include "test/sim/client.h"
+#include "test/sim/frames.h"
 #include "test/sim/resp_reader.h"
 
 #define ANY(p, ...) ((const uint32_t[]){ __VA_ARGS__ }[prng_below(p, sizeof(const uint32_t[]){ __VA_ARGS__ } / sizeof(uint32_t))])
@@ -117,6 +118,31 @@ static void say_number(struct durable_client *c, int64_t n)
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, n);
     say_part(c, slice_cstr(text));
+}
+
+// What was said from `from` on, one command with one reply due, goes as a frame now and then.
+static void maybe_frame(struct durable *d, struct durable_client *c, size_t from, uint32_t due_before)
+{
+    struct slice words[2 * DURABLE_MANY_MAX + 1];
+    struct buf said;
+    if (c->due_count != due_before + 1 || !chance(c, sim_workload(d->sim)->frames))
+        return;
+    buf_init(&said, BUF_NO_LIMIT);
+    buf_append(&said, c->out.data + from, c->out.len - from);
+    struct reader r = reader_open(buf_view(&said));
+    size_t used = r.used, count = (size_t)r.number;
+    assert(r.mark == '*' && count <= sizeof words / sizeof *words);
+    for (size_t i = 0; i < count; i++) {
+        struct reader word = reader_open(slice_of(said.data + used, said.len - used));
+        words[i] = word.body;
+        used += word.used;
+    }
+    assert(used == said.len);
+    uint8_t flags = (const uint8_t[]){ 0, 1, 7, 7, 2, 3, 4, 5, 6 }[prng_below(&c->prng, 9)];
+    struct durable_due *due = &c->due[(c->due_first + due_before) % DURABLE_DUE_MAX];
+    c->out.len = from;
+    due->form = (uint8_t)frames_put(&c->out, words, (uint32_t)count, flags, sim_shards(d->sim));
+    buf_deinit(&said);
 }
 
 // The key's next state: what `value` holds now (nothing: it is gone).
@@ -297,6 +323,8 @@ static void ask_read(struct durable *d, struct durable_client *c)
     uint32_t count = 1 + (uint32_t)prng_below(&c->prng, DURABLE_MANY_MAX);
     uint32_t from = number_of(d, first);
     select_db(d, c, first->db);
+    size_t said = c->out.len;
+    uint32_t due_before = c->due_count;
     struct durable_due *due = due_add(d, c, DUE_READS);
     for (uint32_t i = from; i < d->key_count && due->count < count; i++) {
         if (d->keys[i].db != first->db)
@@ -307,6 +335,7 @@ static void ask_read(struct durable *d, struct durable_client *c)
     say(c, 1u + due->count, "MGET");
     for (uint32_t i = 0; i < due->count; i++)
         say_part(c, slice_cstr(d->keys[due->keys[i]].name));
+    maybe_frame(d, c, said, due_before);
 }
 
 // Of the client's own database.
@@ -374,6 +403,8 @@ static void ask(struct durable *d, struct durable_client *c)
         return;
     }
     select_db(d, c, d->databases ? c->id : 0);
+    size_t said = c->out.len;
+    uint32_t due_before = c->due_count;
     struct durable_key *k = own_key(d, c);
     if (pick < 35 && d->databases)
         ask_flush(d, c);
@@ -383,6 +414,7 @@ static void ask(struct durable *d, struct durable_client *c)
         ask_transaction(d, c);
     else if (k != NULL)
         write_one(d, c, k, due_add(d, c, DUE_WRITES), 0);
+    maybe_frame(d, c, said, due_before);
 }
 
 // ---- the auditor
@@ -625,20 +657,40 @@ static void connect_again(struct durable *d, struct durable_client *c)
         greet(d, c);
 }
 
+// A frame: what RESP would have said is looked at in its place. When the log fails, one error is said for all that waits, in the shape of
+// the last of it, and it may stand where RESP was due.
+static void on_frame(struct durable *d, struct durable_client *c, struct slice frame)
+{
+    struct buf resp;
+    enum frames_form form = c->due_count > 0 ? (enum frames_form)c->due[c->due_first].form : FRAMES_NOT;
+    buf_init(&resp, BUF_NO_LIMIT);
+    bool due = form != FRAMES_NOT || frame.data[2] == 2;
+    if (!due || !frames_to_resp(frame, form, &resp) || reader_length(buf_view(&resp)) != (long)resp.len)
+        world_fail(world(d), "client %u: a frame of status %u that is no answer", c->id, frame.data[2]);
+    else
+        on_reply(d, c, buf_view(&resp));
+    buf_deinit(&resp);
+}
+
 static void parse(struct durable *d, struct durable_client *c)
 {
     size_t used = 0;
     while (c->socket != NULL && used < c->in.len && world(d)->failure[0] == '\0') {
         struct slice rest = slice_of(c->in.data + used, c->in.len - used);
-        long len = reader_length(rest);
+        bool frame = rest.data[0] == 0xFB;
+        long len = frame ? frames_length(rest) : reader_length(rest);
         if (len == READER_PARTIAL)
             break;
         if (len < 0) {
             world_fail(world(d), "client %u: bytes that are no reply", c->id);
             return;
         }
-        sim_say(d->sim, "client %u <- %.*s", c->id, len < 60 ? (int)len - 2 : 60, (const char *)rest.data);
         used += (size_t)len;
+        if (frame) {
+            on_frame(d, c, slice_of(rest.data, (size_t)len));
+            continue;
+        }
+        sim_say(d->sim, "client %u <- %.*s", c->id, len < 60 ? (int)len - 2 : 60, (const char *)rest.data);
         on_reply(d, c, slice_of(rest.data, (size_t)len));
     }
     if (c->socket != NULL)

@@ -71,6 +71,7 @@ enum durable_due_kind { DUE_OK, DUE_QUEUED, DUE_WRITES, DUE_EXEC, DUE_READS, DUE
 
 struct durable_due {
     uint8_t kind;
+    uint8_t form; // enum frames_form
     uint8_t count;
     bool always;    // the connection's level
     bool on;        // SWITCH: to what
