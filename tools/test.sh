@@ -201,7 +201,7 @@ beside() { # COMMAND... -- COMMAND...
 server_tests() { # FOLDER OPTIONS...
     local folder=$1
     shift
-    timeout -k 10 400 python3 test/server/run.py --build "$folder" -j 2 --not test_power "$@"
+    timeout -k 10 400 python3 test/server/run.py --build "$folder" -j 3 --not test_power "$@"
 }
 
 stage_gcc() {

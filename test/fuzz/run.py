@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs every fuzz target of a build for so many seconds, one more than there are cores at a time: first its corpus of known inputs
+"""Runs every fuzz target of a build for so many seconds, two more than there are cores at a time: first its corpus of known inputs
 (test/fuzz/corpus/NAME), then new ones. Usage: run.py BUILD SECONDS [NAME...]"""
 
 import concurrent.futures
@@ -49,7 +49,7 @@ def main():
     targets = sorted(t for t in found if os.path.isfile(t) and os.access(t, os.X_OK))
     targets = [t for t in targets if not names or os.path.basename(t)[len("fuzz-") :] in names]
     passed = failed = 0
-    with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
+    with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 2) as pool:
         for good, text in pool.map(lambda t: run(t, seconds), targets):
             print(text, flush=True)
             passed, failed = passed + good, failed + (not good)
