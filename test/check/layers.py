@@ -73,6 +73,9 @@ def violations_of(path, text):
 
 def sources_of(root):
     for folder, folders, files in os.walk(root):
+        if "build.ninja" in files:  # what meson made, whatever its name
+            folders[:] = []
+            continue
         inside = os.path.relpath(folder, root)
         folders[:] = sorted(f for f in folders if f not in SKIPPED and not f.startswith(("build", "."))) if inside == "." else sorted(folders)
         for name in sorted(files):
