@@ -31,8 +31,7 @@ static void copy(uint8_t *to, const uint8_t *from, uint64_t len)
 {
     for (; len > COPY_PIECE; len -= COPY_PIECE, to += COPY_PIECE, from += COPY_PIECE)
         memcpy(to, from, COPY_PIECE);
-    if (len > 0)
-        memcpy(to, from, len);
+    memcpy(to, from, len);
 }
 
 // Bytes of the unit's first batch into the frame; *crc goes on over them.
@@ -48,7 +47,8 @@ static int piece_take(struct log *l, uint8_t *to, uint64_t room, uint64_t *taken
         if (len == left && u->crc != b->crc)
             return -EBADMSG;
     }
-    copy(to, b->data.data + u->at, len);
+    if (len > 0)
+        copy(to, b->data.data + u->at, len);
     *crc = crc32c_join(*crc, sum, len);
     *taken = len;
     u->at += len;

@@ -322,9 +322,9 @@ static bool evict_some(struct store *s, int64_t now_ms, uint32_t *budget)
     return true;
 }
 
-static uint32_t evict_budget(const struct store *s)
+static uint32_t evict_budget(uint64_t excess)
 {
-    uint64_t entries = EVICT_LEAST + limit_excess(s) / EVICT_BYTES;
+    uint64_t entries = EVICT_LEAST + excess / EVICT_BYTES;
     return entries < EVICT_MOST ? (uint32_t)entries : EVICT_MOST;
 }
 
@@ -334,7 +334,10 @@ bool store_make_room(struct store *s, int64_t now_ms)
     if (s->options.memory_max == 0)
         return true;
     limit_relieve(s);
-    uint32_t budget = evict_budget(s);
+    uint64_t excess = limit_excess(s);
+    if (likely(excess == 0))
+        return true;
+    uint32_t budget = evict_budget(excess);
     return evict_some(s, now_ms, &budget);
 }
 

@@ -110,14 +110,20 @@ static inline void run(struct rig *r, uint32_t db, const struct slice *argv, uin
     buf_deinit(&out);
 }
 
-static inline void run_text(struct rig *r, uint32_t db, const char *line)
+// A line's words into `argv`. Returns their number.
+static inline uint32_t words_of(const char *line, struct slice *argv)
 {
-    struct slice argv[16];
     uint32_t argc = 0;
     while (*line != '\0') {
         size_t len = strcspn(line, " ");
         argv[argc++] = slice_of(line, len);
         line += len + (line[len] == ' ');
     }
-    run(r, db, argv, argc);
+    return argc;
+}
+
+static inline void run_text(struct rig *r, uint32_t db, const char *line)
+{
+    struct slice argv[16];
+    run(r, db, argv, words_of(line, argv));
 }

@@ -12,12 +12,7 @@ static const char *said(const char *line)
 {
     static char text[160];
     struct slice argv[4];
-    uint32_t argc = 0;
-    while (*line != '\0') {
-        size_t len = strcspn(line, " ");
-        argv[argc++] = slice_of(line, len);
-        line += len + (line[len] == ' ');
-    }
+    uint32_t argc = words_of(line, argv);
     struct buf out;
     buf_init(&out, BUF_NO_LIMIT);
     struct reply reply = { .out = &out, .protocol = PROTOCOL_RESP2 };
@@ -48,6 +43,13 @@ static bool again(void)
     return atomic_load(&saved.rig.server.saving.again);
 }
 
+static bool last_save_is(int64_t ms)
+{
+    char want[32];
+    snprintf(want, sizeof want, ":%lld\r\n", (long long)ms / 1000);
+    return strcmp(said("LASTSAVE"), want) == 0;
+}
+
 static void without_a_directory_there_is_nowhere_to_save_to(void)
 {
     static const char *const LINES[] = { "SAVE", "BGSAVE", "BGSAVE SCHEDULE", "BGREWRITEAOF" };
@@ -56,9 +58,7 @@ static void without_a_directory_there_is_nowhere_to_save_to(void)
         check(begins(said(LINES[i]), "-ERR there is nowhere to save to"));
     check(begins(said("BGSAVE CANCEL"), "-ERR Background saving is currently not in progress"));
     check(!again());
-    char want[32];
-    snprintf(want, sizeof want, ":%lld\r\n", (long long)STARTED / 1000);
-    check(strcmp(said("LASTSAVE"), want) == 0);
+    check(last_save_is(STARTED));
     saving_stop();
 }
 
@@ -74,9 +74,7 @@ static void bgsave_begins_one_and_says_when_one_is_under_way(void)
     saving_run();
     check(save_settle(saved.w));
     check_equal(saving_status().count, 1);
-    char want[32];
-    snprintf(want, sizeof want, ":%lld\r\n", (long long)NOW / 1000);
-    check(strcmp(said("LASTSAVE"), want) == 0);
+    check(last_save_is(NOW));
     saving_stop();
 }
 
