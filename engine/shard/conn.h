@@ -8,6 +8,11 @@
 //                                            + stash: [local] [local] [local]   the local replies behind each pending
 //
 // While anything is pending, local replies go to `stash`; pending.after says how many of its bytes follow that reply.
+//
+//   conn_receive.c   what comes in
+//   conn_replies.c   the order of replies, those from other workers, large values by reference
+//   conn_send.c      what goes out
+//   conn.c           its beginning and end, and what it takes
 #pragma once
 
 #include <stdint.h>
@@ -179,6 +184,7 @@ void conn_end(struct conn *c);
 void conn_close(struct conn *c);
 // Arms the receive again, if the connection may read and none is armed.
 void conn_read_on(struct conn *c);
+void conn_stop_reading(struct conn *c);
 // A large value as the whole reply to `call`, by reference. False: it has to be copied.
 bool conn_refer(struct call *call, struct blob *value);
 
@@ -230,6 +236,13 @@ static inline bool conn_runs(const struct conn *c)
 static inline bool conn_gathers(const struct conn *c)
 {
     return c->pending != NULL && !c->pending->slow && c->out.len < HOLD_MAX && c->state == CONN_OPEN;
+}
+
+// Goes on at the end of the turn, not here: this may be running below a batch of the same connection.
+static inline void conn_go_on_later(struct conn *c)
+{
+    if (list_empty(&c->stalled))
+        list_append(&c->worker->stalled, &c->stalled);
 }
 
 // The barrier is over: goes on at the end of the turn.

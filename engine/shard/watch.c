@@ -57,8 +57,7 @@ static void go_on(struct worker *w)
         if (!c->held)
             continue;
         c->held = false;
-        if (list_empty(&c->stalled))
-            list_append(&w->stalled, &c->stalled);
+        conn_go_on_later(c);
     }
 }
 
