@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A change takes all it needs first (slot, room in the index, room in the wheel, pages), and only then changes anything: so that
-// running out of memory leaves everything as it was.
+#include "engine/store/keyspace.h"
+
 #include <string.h>
 
 #include "base/prefetch.h"
+#include "engine/store/change.h"
 #include "engine/store/find.h"
 #include "engine/store/inside.h"
 
@@ -13,8 +14,6 @@
 #define GROW_ROOM(size) ((size) + (size) / 4)
 // Slots may be this many classes larger than needed before shrinking moves the entry.
 #define SHRINK_CLASSES 4u
-#define SET_CLASSES    1u
-#define SWEEP_ASSIST   32u // records
 
 uint64_t keyspace_hash(const struct keyspace *ks, struct slice key)
 {
@@ -183,203 +182,11 @@ struct entry *keyspace_find_public(struct keyspace *ks, uint64_t route_hash, siz
 
 // Setting
 
-// What a set works with: the key's place, what it will be, and the blobs that an OUTSIDE entry points to.
-struct change {
-    struct slice key;
-    uint64_t hash;
-    struct spot spot; // of the old entry
-    uint32_t old_ref; // 0 = none
-    int64_t old_deadline;
-    bool tracked; // the old entry is, by S3-FIFO
-    bool moves;   // it has to be written elsewhere, though it may fit where it is
-    struct entry_plan plan;
-    struct blob *value;          // for OUTSIDE
-    struct blob *key_blob;       // for OUTSIDE with a long key
-    enum store_change_kind kind; // what whoever listens is told
-    uint64_t lo, hi;
-};
-
-static void count_deadline(struct keyspace *ks, int64_t before, int64_t after)
-{
-    struct store *s = ks->store;
-    uint64_t had = before != ENTRY_NO_DEADLINE, has = after != ENTRY_NO_DEADLINE;
-    ks->deadline_sum += (has ? (uint64_t)after : 0) - (had ? (uint64_t)before : 0);
-    ks->deadline_count += has - had;
-    s->deadlines.live += has - had;
-}
-
-static void find_old(struct keyspace *ks, struct change *c, int64_t *deadline_ms, int64_t now_ms)
-{
-    ks->store->now_ms = now_ms;
-    c->spot = index_find(&ks->store->world, &ks->index, c->hash, c->key);
-    c->old_deadline = ENTRY_NO_DEADLINE;
-    if (c->spot.bucket != NULL) {
-        c->old_ref = c->spot.bucket->refs[c->spot.slot];
-        c->old_deadline = entry_deadline(store_entry(ks->store, c->old_ref));
-    }
-    bool expired = c->old_deadline != ENTRY_NO_DEADLINE && c->old_deadline <= now_ms;
-    ks->stats.expired += expired;
-    if (*deadline_ms != KEYSPACE_KEEP_DEADLINE)
-        return;
-    *deadline_ms = expired ? ENTRY_NO_DEADLINE : c->old_deadline;
-}
-
-static bool fits_in_place(const struct keyspace *ks, const struct change *c, uint32_t classes)
-{
-    const struct store *s = ks->store;
-    if (c->old_ref == 0 || c->plan.form == ENTRY_OUTSIDE || c->moves || slab_pinned(&s->world.slabs))
-        return false;
-    if (entry_form(store_entry(s, c->old_ref)) == ENTRY_OUTSIDE)
-        return false;
-    uint32_t have = slab_page(&s->world.slabs, c->old_ref)->class;
-    uint32_t need = slab_size_index(c->plan.size);
-    return have >= need && have - need <= classes;
-}
-
-// Pages that an OUTSIDE entry needs beside its slot.
-static bool take_blobs(struct keyspace *ks, struct change *c)
-{
-    struct blobs *home = ks->store->blobs;
-    if (c->plan.form != ENTRY_OUTSIDE)
-        return true;
-    if (c->plan.key_len > ENTRY_KEY_INLINE && c->key_blob == NULL) {
-        c->key_blob = blob_copy(home, c->key);
-        if (c->key_blob == NULL)
-            return false;
-    }
-    if (c->value == NULL) {
-        c->value = blob_copy(home, slice_of(NULL, 0));
-        if (c->value == NULL || !blob_set_len(c->value, c->plan.value_len))
-            return false;
-    }
-    return true;
-}
-
-static void drop_blobs(struct change *c)
-{
-    c->key_blob = blob_free(c->key_blob);
-    c->value = blob_free(c->value);
-}
-
-static bool needs_record(const struct change *c, bool in_place)
-{
-    if (c->plan.deadline == ENTRY_NO_DEADLINE)
-        return false;
-    return !in_place || deadline_needs_record(c->old_deadline, c->plan.deadline);
-}
-
-// The header and the key; the value's place is left for the caller to fill.
-static void write_entry(struct keyspace *ks, struct entry *e, const struct change *c, bool in_place)
-{
-    struct store *s = ks->store;
-    const struct entry_plan *plan = &c->plan;
-    if (in_place) {
-        // The key may be a view of this very entry, and the header may change its length: move it before the header is written.
-        const uint8_t *key = entry_key(e).data;
-        memmove((uint8_t *)e + plan->head_len, key, plan->key_len);
-        entry_write_head(e, plan);
-        return;
-    }
-    entry_write_head(e, plan);
-    uint8_t *at = (uint8_t *)e + plan->head_len;
-    if (plan->form == ENTRY_OUTSIDE) {
-        store_u64(e->rest + 4, (uint64_t)(uintptr_t)c->value);
-        store_own_blob(s, c->value);
-    }
-    if (c->key_blob != NULL) {
-        store_u64(at, (uint64_t)(uintptr_t)c->key_blob);
-        store_own_blob(s, c->key_blob);
-    } else if (plan->key_len > 0) {
-        memcpy(at, c->key.data, plan->key_len);
-    }
-}
-
-// Makes the planned entry the key's. The old one is released unless it is reused or `keep_old`. NULL: no memory, nothing changed
-// (blobs of the change stay the caller's).
-static struct entry *commit(struct keyspace *ks, struct change *c, uint32_t classes, bool keep_old)
-{
-    struct store *s = ks->store;
-    bool in_place = fits_in_place(ks, c, classes);
-    bool record = needs_record(c, in_place);
-    bool track = s->s3fifo.on && c->plan.recency_len == 1;
-    bool admit = track && !(in_place && c->tracked);
-    uint32_t ref = c->old_ref;
-    if (record && deadline_make_room(&s->deadlines) != 0)
-        return NULL;
-    if (unlikely(admit) && s3fifo_make_room(&s->s3fifo) != 0)
-        return NULL;
-    if (!in_place) {
-        ref = slab_take(&s->world.slabs, SLAB_ENTRY, c->plan.size);
-        if (ref == 0)
-            return NULL;
-    }
-    if (c->old_ref == 0 && index_make_room(&s->world, &ks->index, c->hash) != 0) {
-        slab_give(&s->world.slabs, ref);
-        return NULL;
-    }
-    store_changes(ks, c->hash, c->key, c->old_ref == 0 ? NULL : store_entry(s, c->old_ref));
-    struct entry *e = store_entry(s, ref);
-    if (unlikely(c->tracked) && in_place && !track)
-        s3fifo_forget(s, e);
-    write_entry(ks, e, c, in_place);
-    if (unlikely(admit))
-        s3fifo_admit(s, ref, c->hash, c->tracked ? (int)c->plan.recency : -1);
-    if (c->old_ref == 0)
-        index_insert(&s->world, &ks->index, c->hash, ref);
-    else
-        c->spot.bucket->refs[c->spot.slot] = ref;
-    if (record)
-        deadline_add(&s->deadlines, ref, c->plan.deadline);
-    count_deadline(ks, c->old_deadline, c->plan.deadline);
-    if (unlikely(record && deadline_crowded(&s->deadlines))) {
-        uint32_t budget = SWEEP_ASSIST;
-        (void)deadline_sweep(&s->deadlines, &budget);
-    }
-    store_changed(ks, c->hash, entry_key(e), c->kind, c->lo, c->hi);
-    if (c->old_ref != 0 && !in_place && !keep_old)
-        store_release_entry(s, c->old_ref);
-    return e;
-}
-
-// What the policy keeps in the entry; `access`: the change counts as a read of the old one, too.
-static void plan_recency(struct keyspace *ks, struct change *c, bool access)
-{
-    struct store *s = ks->store;
-    if (likely(!s->has_recency))
-        return;
-    const struct entry *old = c->old_ref == 0 ? NULL : store_entry(s, c->old_ref);
-    if (s->s3fifo.on) {
-        c->tracked = old != NULL && s3fifo_tracks(&s->s3fifo, old);
-        c->plan.recency_len = s3fifo_wants(&s->s3fifo, c->plan.deadline);
-        if (c->tracked)
-            c->plan.recency = access ? s3fifo_read(*entry_recency(old)) : *entry_recency(old);
-        // Joining or leaving the queues goes with a new slot, where the value is not overwritten anyway.
-        c->moves = !access && c->tracked != (c->plan.recency_len == 1);
-        return;
-    }
-    int64_t before = old == NULL || entry_recency_len(old) != 3 ? -1 : (int64_t)entry_recency_load(entry_recency(old));
-    c->plan.recency_len = 3;
-    c->plan.recency = access || before < 0 ? evict_recency(s, before, s->now_ms) : (uint32_t)before;
-}
-
-// The one way in of all sets. `value` NULL: an uninitialised value of value_len bytes.
-static struct entry *set(struct keyspace *ks, struct change *c, int64_t deadline_ms, int64_t now_ms)
-{
-    find_old(ks, c, &deadline_ms, now_ms);
-    c->plan.deadline = deadline_ms;
-    plan_recency(ks, c, true);
-    entry_plan(&c->plan, c->value != NULL);
-    struct entry *e = take_blobs(ks, c) ? commit(ks, c, SET_CLASSES, false) : NULL;
-    if (e == NULL)
-        drop_blobs(c);
-    return e;
-}
-
 struct entry *keyspace_set_len(struct keyspace *ks, struct slice key, uint64_t hash, enum entry_type type, size_t len, int64_t deadline_ms,
                                int64_t now_ms)
 {
     struct change c = { .key = key, .hash = hash, .plan = { .key_len = key.len, .value_len = len, .type = type } };
-    return set(ks, &c, deadline_ms, now_ms);
+    return change_set(ks, &c, deadline_ms, now_ms);
 }
 
 // The entry, where a value of `len` bytes simply takes the place of the old one: the header stays.
@@ -407,7 +214,7 @@ struct entry *keyspace_set(struct keyspace *ks, struct slice key, uint64_t hash,
         if (c.value == NULL)
             return NULL;
     }
-    struct entry *e = set(ks, &c, deadline_ms, now_ms);
+    struct entry *e = change_set(ks, &c, deadline_ms, now_ms);
     if (e != NULL && c.value != NULL && value.len < BLOB_MIN)
         memcpy(c.value->data, value.data, value.len);
     else if (e != NULL && c.value == NULL && value.len > 0)
@@ -426,21 +233,10 @@ struct entry *keyspace_set_blob(struct keyspace *ks, struct slice key, uint64_t 
     value->owner = ks->store->blobs;
     blob_trim(value);
     struct change c = { .key = key, .hash = hash, .plan = { .key_len = key.len, .value_len = value->len, .type = type }, .value = value };
-    return set(ks, &c, deadline_ms, now_ms);
+    return change_set(ks, &c, deadline_ms, now_ms);
 }
 
 // Changing what is there
-
-static struct change change_of(struct keyspace *ks, struct entry *e)
-{
-    struct change c = { .key = entry_key(e), .old_ref = store_ref(ks->store, e), .old_deadline = entry_deadline(e) };
-    c.hash = keyspace_hash(ks, c.key);
-    c.spot = index_find_ref(&ks->store->world, &ks->index, c.hash, c.old_ref);
-    assert(c.spot.bucket != NULL);
-    c.plan =
-        (struct entry_plan){ .key_len = c.key.len, .value_len = entry_value(e).len, .deadline = c.old_deadline, .type = entry_type(e) };
-    return c;
-}
 
 // For changes that have no hash at hand.
 static void tell(struct keyspace *ks, const struct entry *e, enum store_change_kind kind, uint64_t lo, uint64_t hi)
@@ -496,50 +292,6 @@ static struct entry *resize_blob(struct keyspace *ks, struct entry *e, size_t le
     return done ? e : NULL;
 }
 
-// From slot to pages or back, or to a larger or smaller slot: the value is copied, the old slot released last.
-static struct entry *resize_move(struct keyspace *ks, struct change *c, struct entry *old, size_t len)
-{
-    struct store *s = ks->store;
-    struct slice value = entry_value(old);
-    size_t keep = value.len < len ? value.len : len;
-    bool mark = entry_mark(old);
-    if (!take_blobs(ks, c))
-        goto no_memory;
-    struct entry *e = commit(ks, c, 0, true);
-    if (e == NULL)
-        goto no_memory;
-    uint8_t *to = c->value != NULL ? c->value->data : (uint8_t *)e + c->plan.head_len + (c->key_blob != NULL ? 8 : c->plan.key_len);
-    if (keep > 0)
-        memcpy(to, value.data, keep);
-    memset(to + keep, 0, len - keep);
-    entry_set_mark(e, mark);
-    store_release_entry(s, c->old_ref);
-    return e;
-no_memory:
-    drop_blobs(c);
-    return NULL;
-}
-
-static struct entry *resize_in_place(struct keyspace *ks, struct change *c, struct entry *e, size_t len)
-{
-    struct slice value = entry_value(e);
-    size_t keep = value.len < len ? value.len : len;
-    bool mark = entry_mark(e);
-    size_t key_at = entry_head_len(e);
-    store_changes(ks, c->hash, c->key, e);
-    // The header can change its length: the value moves first when it grows, last when it shrinks.
-    uint8_t *to = (uint8_t *)e + c->plan.head_len + c->plan.key_len;
-    if (c->plan.head_len > key_at)
-        memmove(to, value.data, keep);
-    write_entry(ks, e, c, true);
-    if (c->plan.head_len < key_at)
-        memmove(to, value.data, keep);
-    memset(to + keep, 0, len - keep);
-    entry_set_mark(e, mark);
-    store_changed(ks, c->hash, entry_key(e), c->kind, c->lo, c->hi);
-    return e;
-}
-
 struct entry *keyspace_resize(struct keyspace *ks, struct entry *e, size_t len)
 {
     if (entry_form(e) == ENTRY_OUTSIDE && (len >= BLOB_MIN || entry_key_blob(e) != NULL))
@@ -550,14 +302,14 @@ struct entry *keyspace_resize(struct keyspace *ks, struct entry *e, size_t len)
     c.kind = resized_kind(old_len, len);
     c.lo = old_len;
     c.hi = len;
-    plan_recency(ks, &c, false);
+    change_plan_recency(ks, &c, false);
     entry_plan(&c.plan, false);
-    if (fits_in_place(ks, &c, SHRINK_CLASSES))
-        return resize_in_place(ks, &c, e, len);
+    if (change_fits(ks, &c, SHRINK_CLASSES))
+        return change_in_place(ks, &c, e, len);
     size_t roomy = GROW_ROOM(c.plan.size);
     if (len > old_len && c.plan.form != ENTRY_OUTSIDE && roomy <= SLAB_SLOT_MAX)
         c.plan.size = roomy;
-    return resize_move(ks, &c, e, len);
+    return change_move(ks, &c, e, len);
 }
 
 // The same value behind a header of another length.
@@ -566,14 +318,14 @@ static struct entry *rewrite_deadline(struct keyspace *ks, struct change *c, str
     struct store *s = ks->store;
     size_t len = c->plan.value_len;
     c->kind = STORE_DEADLINE;
-    plan_recency(ks, c, false);
+    change_plan_recency(ks, c, false);
     entry_plan(&c->plan, entry_form(e) == ENTRY_OUTSIDE);
     if (entry_form(e) == ENTRY_OUTSIDE) {
         // The pages stay where they are: only the slot is replaced.
         c->value = entry_blob(e);
         c->key_blob = entry_key_blob(e);
         bool mark = entry_mark(e);
-        struct entry *moved = commit(ks, c, 0, true);
+        struct entry *moved = change_commit(ks, c, 0, true);
         if (moved == NULL)
             return NULL;
         entry_set_mark(moved, mark);
@@ -584,15 +336,15 @@ static struct entry *rewrite_deadline(struct keyspace *ks, struct change *c, str
         slab_give(&s->world.slabs, c->old_ref);
         return moved;
     }
-    if (!fits_in_place(ks, c, SHRINK_CLASSES))
-        return resize_move(ks, c, e, len);
-    bool record = needs_record(c, true);
+    if (!change_fits(ks, c, SHRINK_CLASSES))
+        return change_move(ks, c, e, len);
+    bool record = change_needs_record(c, true);
     if (record && deadline_make_room(&s->deadlines) != 0)
         return NULL;
-    resize_in_place(ks, c, e, len);
+    change_in_place(ks, c, e, len);
     if (record)
         deadline_add(&s->deadlines, c->old_ref, c->plan.deadline);
-    count_deadline(ks, c->old_deadline, c->plan.deadline);
+    change_count_deadline(ks, c->old_deadline, c->plan.deadline);
     return e;
 }
 
@@ -617,7 +369,7 @@ struct entry *keyspace_set_deadline(struct keyspace *ks, struct entry *e, int64_
     tell_before(ks, e);
     entry_write_deadline(e, deadline_ms);
     tell(ks, e, STORE_DEADLINE, 0, 0);
-    count_deadline(ks, old, deadline_ms);
+    change_count_deadline(ks, old, deadline_ms);
     return e;
 }
 
