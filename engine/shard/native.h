@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What FCNP asks for beyond RESP: routes that the client chose, GET without a key, replies as frames. How its bytes become requests
-// is session.c's, how they run run.c's.
+// is session_frames.c's, how they run run.c's.
 //
 // The client's hash and shard are hints. The key is always compared; and it is hashed here again before anything is stored, asked of
 // another worker or answered as missing. So a wrong hint can lead to the right value or to an error, and never to anything else.
