@@ -1,170 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/shard/effects.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
-#include "base/bytes.h"
 #include "base/crc32c.h"
+#include "engine/shard/effects_dirty.h"
 #include "engine/shard/effects_records.h"
 #include "engine/shard/export.h"
 #include "engine/shard/gate.h"
 #include "engine/shard/worker.h"
 #include "proto/number.h"
 
-#define CHAINS_MIN    256
-#define FREE_KEEP     4096                // nodes kept for later
-#define KEY_INLINE    48                  // bytes of a key that a node holds itself
 #define RANGE_MIN     4096                // smaller values are written whole
 #define BATCH_MAX     (256 * 1024 * 1024) // a turn's records beyond it go in several batches
 #define FRESH_MAX     1024                // values up to it are settled behind their command
 #define NEVER_EXPIRED INT64_MIN
-
-enum dirty_what { DIRTY_VALUE = 1, DIRTY_RANGE = 2, DIRTY_DEADLINE = 4 };
-
-struct dirty {
-    struct dirty *next; // of its chain
-    struct list link;   // of its shard
-    struct keyspace *keyspace;
-    uint64_t hash;
-    uint64_t lo, hi;    // DIRTY_RANGE
-    uint32_t shard, db; // databases change places only when nothing is dirty
-    uint8_t what;
-    uint32_t key_len;
-    uint8_t *key; // `bytes`, or heap
-    uint8_t bytes[KEY_INLINE];
-};
-
-static uint32_t own_shards(const struct worker *w)
-{
-    uint32_t shards = w->route.shards, workers = w->server->worker_count;
-    return w->id < shards ? (shards - w->id + workers - 1) / workers : 0;
-}
-
-int effects_init(struct worker *w)
-{
-    struct effects *e = &w->effects;
-    uint32_t shards = own_shards(w);
-    *e = (struct effects){ .mask = CHAINS_MIN - 1 };
-    buf_init(&e->scratch, BUF_NO_LIMIT);
-    e->chains = calloc(CHAINS_MIN, sizeof *e->chains);
-    e->shards = calloc(shards + 1, sizeof *e->shards);
-    e->sequences = calloc(shards + 1, sizeof *e->sequences);
-    if (e->chains == NULL || e->shards == NULL || e->sequences == NULL)
-        return -ENOMEM;
-    for (uint32_t i = 0; i <= shards; i++)
-        list_init(&e->shards[i]);
-    return 0;
-}
-
-// ---- dirty keys
-
-static inline uint64_t print_of(uint64_t hash)
-{
-    return txn_print(hash);
-}
-
-static inline struct dirty **chain_of(const struct effects *e, uint64_t print)
-{
-    return &e->chains[(print ^ print >> 31) & e->mask];
-}
-
-static inline bool dirty_is(const struct dirty *d, const struct keyspace *ks, uint64_t hash, struct slice key)
-{
-    return d->hash == hash && d->keyspace == ks && d->key_len == key.len && (key.len == 0 || memcmp(d->key, key.data, key.len) == 0);
-}
-
-static void dirty_free(struct effects *e, struct dirty *d)
-{
-    if (d->key != d->bytes) {
-        e->key_bytes -= d->key_len;
-        free(d->key);
-    }
-    if (e->free_count >= FREE_KEEP) {
-        free(d);
-        return;
-    }
-    d->next = e->free;
-    e->free = d;
-    e->free_count++;
-}
-
-static void dirty_remove(struct effects *e, struct dirty *d)
-{
-    struct dirty **at = chain_of(e, print_of(d->hash));
-    while (*at != d)
-        at = &(*at)->next;
-    *at = d->next;
-    list_remove(&d->link);
-    e->count--;
-    dirty_free(e, d);
-}
-
-// Longer chains are slower, not wrong: without memory the table stays as it is.
-static void grow(struct effects *e)
-{
-    uint32_t old = e->mask + 1;
-    struct dirty **before = e->chains, **chains = calloc((size_t)old * 2, sizeof *chains);
-    if (chains == NULL)
-        return;
-    e->chains = chains;
-    e->mask = old * 2 - 1;
-    for (uint32_t i = 0; i < old; i++)
-        for (struct dirty *d = before[i], *next; d != NULL; d = next) {
-            next = d->next;
-            struct dirty **to = chain_of(e, print_of(d->hash));
-            d->next = *to;
-            *to = d;
-        }
-    free(before);
-}
-
-static struct dirty *dirty_new(struct effects *e, struct slice key)
-{
-    struct dirty *d = e->free;
-    if (d != NULL) {
-        e->free = d->next;
-        e->free_count--;
-    } else {
-        d = malloc(sizeof *d);
-    }
-    if (d == NULL)
-        return NULL;
-    d->key = key.len <= KEY_INLINE ? d->bytes : malloc(key.len);
-    if (d->key == NULL) {
-        free(d);
-        return NULL;
-    }
-    if (key.len > 0)
-        memcpy(d->key, key.data, key.len);
-    d->key_len = (uint32_t)key.len;
-    e->key_bytes += d->key == d->bytes ? 0 : key.len;
-    return d;
-}
-
-static struct dirty *dirty_add(struct worker *w, struct keyspace *ks, uint64_t hash, struct slice key)
-{
-    struct effects *e = &w->effects;
-    struct dirty *d = dirty_new(e, key);
-    if (d == NULL) {
-        effects_records_lose(e);
-        return NULL;
-    }
-    if (e->count > e->mask)
-        grow(e);
-    struct dirty **chain = chain_of(e, print_of(hash));
-    store_place(w->store, ks, &d->shard, &d->db);
-    d->keyspace = ks;
-    d->hash = hash;
-    d->what = 0;
-    d->lo = UINT64_MAX;
-    d->hi = 0;
-    d->next = *chain;
-    *chain = d;
-    list_append(&e->shards[d->shard / w->server->worker_count], &d->link);
-    e->count++;
-    return d;
-}
 
 // ---- records
 
@@ -224,7 +74,7 @@ static void settle(struct worker *w, struct dirty *d)
     if (!range || (d->what & DIRTY_DEADLINE) != 0)
         effects_records_append(w, shard, d->hash, &r);
     gate_changed(w, d->hash);
-    dirty_remove(e, d);
+    effects_dirty_remove(e, d);
 }
 
 // ---- the key that a command changes alone
@@ -235,7 +85,7 @@ static void fresh_keep(struct worker *w)
     struct effects *e = &w->effects;
     if (likely(e->fresh.entry == NULL))
         return;
-    struct dirty *d = dirty_add(w, e->fresh.keyspace, e->fresh.hash, entry_key(e->fresh.entry));
+    struct dirty *d = effects_dirty_add(w, e->fresh.keyspace, e->fresh.hash, entry_key(e->fresh.entry));
     if (d != NULL)
         d->what = DIRTY_VALUE;
     e->fresh.entry = NULL;
@@ -301,7 +151,7 @@ static void cleared(struct worker *w, struct keyspace *ks)
         struct dirty *d = container_of(node, struct dirty, link);
         if (d->keyspace != ks)
             continue;
-        dirty_remove(e, d);
+        effects_dirty_remove(e, d);
         dropped++;
     }
     if (dropped == 0 && keyspace_count(ks) == 0)
@@ -321,8 +171,8 @@ void effects_changed(struct worker *w, const struct store_change *change)
     }
     e->changes++;
     fresh_keep(w);
-    struct dirty *d = e->count == 0 ? NULL : *chain_of(e, print_of(change->hash));
-    while (d != NULL && !dirty_is(d, change->keyspace, change->hash, change->key))
+    struct dirty *d = e->count == 0 ? NULL : *effects_dirty_chain(e, effects_dirty_print(change->hash));
+    while (d != NULL && !effects_dirty_is(d, change->keyspace, change->hash, change->key))
         d = d->next;
     e->coalesced += d != NULL;
     if (d == NULL && e->fresh.wanted && change->entry != NULL) {
@@ -331,7 +181,7 @@ void effects_changed(struct worker *w, const struct store_change *change)
         e->fresh.entry = change->entry;
         return;
     }
-    if (d == NULL && (d = dirty_add(w, change->keyspace, change->hash, change->key)) == NULL)
+    if (d == NULL && (d = effects_dirty_add(w, change->keyspace, change->hash, change->key)) == NULL)
         return;
     switch (change->kind) {
     case STORE_SET:
@@ -367,7 +217,7 @@ void effects_swapped(struct worker *w, uint32_t a, uint32_t b)
         slice_of(text[1], number_format_u64(text[1], b)),
     };
     uint32_t workers = w->server->worker_count;
-    for (uint32_t i = 0; i < own_shards(w); i++) {
+    for (uint32_t i = 0; i < effects_dirty_shards(w); i++) {
         // Whoever swaps holds all keys, or is alone.
         list_for_each_safe (node, &e->shards[i])
             settle(w, container_of(node, struct dirty, link));
@@ -390,9 +240,9 @@ static const struct ticket *holder(const struct worker *w, uint64_t print)
 static void settle_print(struct worker *w, uint64_t print)
 {
     struct effects *e = &w->effects;
-    for (struct dirty *d = *chain_of(e, print), *next; d != NULL; d = next) {
+    for (struct dirty *d = *effects_dirty_chain(e, print), *next; d != NULL; d = next) {
         next = d->next;
-        if (print_of(d->hash) == print)
+        if (effects_dirty_print(d->hash) == print)
             settle(w, d);
     }
 }
@@ -400,7 +250,7 @@ static void settle_print(struct worker *w, uint64_t print)
 static void settle_everything(struct worker *w)
 {
     struct effects *e = &w->effects;
-    uint32_t shards = own_shards(w);
+    uint32_t shards = effects_dirty_shards(w);
     for (uint32_t i = 0; i < shards && e->count > 0; i++)
         list_for_each_safe (node, &e->shards[i])
             settle(w, container_of(node, struct dirty, link));
@@ -513,11 +363,11 @@ void effects_settle_all(struct worker *w)
     struct effects *e = &w->effects;
     fresh_keep(w);
     bool shares = w->txns.intents.count > 0;
-    uint32_t shards = own_shards(w);
+    uint32_t shards = effects_dirty_shards(w);
     for (uint32_t i = 0; e->on && i < shards && e->count > 0; i++)
         list_for_each_safe (node, &e->shards[i]) {
             struct dirty *d = container_of(node, struct dirty, link);
-            if (shares && holder(w, print_of(d->hash)) != NULL)
+            if (shares && holder(w, effects_dirty_print(d->hash)) != NULL)
                 continue;
             settle(w, d);
             if (unlikely(e->batch != NULL && e->batch->data.len > BATCH_MAX) && !e->open)
@@ -535,13 +385,12 @@ void effects_flush(struct worker *w)
     send_batch(w);
 }
 
+// ---- questions
+
 uint64_t effects_memory(const struct effects *e)
 {
-    return effects_records_memory(e) + (e->count + e->free_count) * sizeof(struct dirty) + e->key_bytes +
-           (e->mask + UINT64_C(1)) * sizeof *e->chains;
+    return effects_records_memory(e) + effects_dirty_memory(e);
 }
-
-// ---- questions
 
 bool effects_is_dirty(const struct effects *e, uint64_t hash)
 {
@@ -549,7 +398,7 @@ bool effects_is_dirty(const struct effects *e, uint64_t hash)
         return true;
     if (e->count == 0)
         return false;
-    const struct dirty *d = *chain_of(e, print_of(hash));
+    const struct dirty *d = *effects_dirty_chain(e, effects_dirty_print(hash));
     while (d != NULL && d->hash != hash)
         d = d->next;
     return d != NULL;
@@ -557,96 +406,10 @@ bool effects_is_dirty(const struct effects *e, uint64_t hash)
 
 bool effects_is_held(const struct worker *w, uint64_t hash)
 {
-    return w->txns.intents.count > 0 && holder(w, print_of(hash)) != NULL;
+    return w->txns.intents.count > 0 && holder(w, effects_dirty_print(hash)) != NULL;
 }
 
 uint64_t effects_sequence(const struct worker *w, uint32_t shard)
 {
     return w->effects.sequences[shard / w->server->worker_count];
-}
-
-// ---- beginning and end
-
-void effects_start(struct worker *w, struct log_port *port)
-{
-    struct effects *e = &w->effects;
-    assert(!e->on && e->count == 0);
-    e->port = port;
-    e->on = true;
-    e->logs = port != NULL;
-    w->gate.on = e->logs;
-    worker_listen_changes(w);
-}
-
-void effects_stop(struct worker *w)
-{
-    struct effects *e = &w->effects;
-    effects_flush(w);
-    assert(e->count == 0 && e->batch == NULL);
-    e->on = e->logs = false;
-    worker_listen_changes(w);
-}
-
-static void batches_free(struct effects *e, struct log_batch *b)
-{
-    while (b != NULL) {
-        struct log_batch *next = b->next;
-        effects_records_drop(e, b);
-        b = next;
-    }
-}
-
-void effects_attach(struct worker *w, struct log_port *port)
-{
-    struct effects *e = &w->effects;
-    assert(!e->logs && !e->open && e->port == NULL);
-    effects_flush(w); // to the export alone
-    e->failed = false;
-    e->port = port;
-    e->on = e->logs = true;
-    worker_listen_changes(w);
-}
-
-void effects_detach(struct worker *w)
-{
-    struct effects *e = &w->effects;
-    assert(!e->open);
-    effects_flush(w);
-    assert(e->count == 0 && e->batch == NULL);
-    e->logs = false;
-    e->on = w->options.wal_export_mode != WAL_EXPORT_OFF;
-    worker_listen_changes(w);
-}
-
-// The role has gone. Positions go on where they are, for the next one.
-void effects_close(struct worker *w)
-{
-    struct effects *e = &w->effects;
-    struct log_port *p = e->port;
-    batches_free(e, log_port_pull(&p->in));
-    atomic_store_explicit(&p->wants_sync, false, memory_order_relaxed);
-    atomic_store_explicit(&p->written, e->position, memory_order_relaxed);
-    atomic_store_explicit(&p->durable, e->position, memory_order_relaxed);
-    atomic_store_explicit(&p->taken_bytes, e->sent_bytes, memory_order_relaxed);
-    atomic_store_explicit(&p->state, LOG_OFF, memory_order_relaxed);
-    e->port = NULL;
-    e->failed = false;
-}
-
-void effects_deinit(struct worker *w)
-{
-    struct effects *e = &w->effects;
-    for (uint32_t i = 0; e->shards != NULL && i < own_shards(w); i++)
-        list_for_each_safe (node, &e->shards[i])
-            dirty_remove(e, container_of(node, struct dirty, link));
-    for (struct dirty *d = e->free, *next; d != NULL; d = next) {
-        next = d->next;
-        free(d);
-    }
-    batches_free(e, e->batch);
-    batches_free(e, e->spare);
-    buf_deinit(&e->scratch);
-    free(e->chains);
-    free(e->shards);
-    free(e->sequences);
 }

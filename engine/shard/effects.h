@@ -12,6 +12,12 @@
 // Invariants: sequences of a shard have no gap; a record is of a key's final state (or of a range of it, or of the deadline), so records
 // are idempotent and need no clock; a dirty key is in no share but the one that holds it. Failure: no memory for a change that has
 // happened: `failed`, and the gate treats the log as lost (gate.h).
+//
+//   effects.c          changes, and when they are settled
+//   effects_dirty.c    the keys that are dirty
+//   effects_records.c  the batch
+//   effects_apply.c    records made into what they say
+//   effects_begin.c    beginning and end, and the log that comes and goes
 #pragma once
 
 #include <stdint.h>

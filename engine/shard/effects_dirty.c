@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/shard/effects_dirty.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/shard/effects_records.h"
+
+#define CHAINS_MIN 256
+#define FREE_KEEP  4096 // nodes kept for later
+
+int effects_dirty_init(struct effects *e, uint32_t shards)
+{
+    e->mask = CHAINS_MIN - 1;
+    e->chains = calloc(CHAINS_MIN, sizeof *e->chains);
+    e->shards = calloc(shards + 1, sizeof *e->shards);
+    if (e->chains == NULL || e->shards == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i <= shards; i++)
+        list_init(&e->shards[i]);
+    return 0;
+}
+
+static void give_back(struct effects *e, struct dirty *d)
+{
+    if (d->key != d->bytes) {
+        e->key_bytes -= d->key_len;
+        free(d->key);
+    }
+    if (e->free_count >= FREE_KEEP) {
+        free(d);
+        return;
+    }
+    d->next = e->free;
+    e->free = d;
+    e->free_count++;
+}
+
+void effects_dirty_remove(struct effects *e, struct dirty *d)
+{
+    struct dirty **at = effects_dirty_chain(e, effects_dirty_print(d->hash));
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+    list_remove(&d->link);
+    e->count--;
+    give_back(e, d);
+}
+
+void effects_dirty_deinit(struct effects *e, uint32_t shards)
+{
+    for (uint32_t i = 0; e->shards != NULL && i < shards; i++)
+        list_for_each_safe (node, &e->shards[i])
+            effects_dirty_remove(e, container_of(node, struct dirty, link));
+    for (struct dirty *d = e->free, *next; d != NULL; d = next) {
+        next = d->next;
+        free(d);
+    }
+    free(e->chains);
+    free(e->shards);
+}
+
+// Longer chains are slower, not wrong: without memory the table stays as it is.
+static void grow(struct effects *e)
+{
+    uint32_t old = e->mask + 1;
+    struct dirty **before = e->chains, **chains = calloc((size_t)old * 2, sizeof *chains);
+    if (chains == NULL)
+        return;
+    e->chains = chains;
+    e->mask = old * 2 - 1;
+    for (uint32_t i = 0; i < old; i++)
+        for (struct dirty *d = before[i], *next; d != NULL; d = next) {
+            next = d->next;
+            struct dirty **to = effects_dirty_chain(e, effects_dirty_print(d->hash));
+            d->next = *to;
+            *to = d;
+        }
+    free(before);
+}
+
+static struct dirty *dirty_new(struct effects *e, struct slice key)
+{
+    struct dirty *d = e->free;
+    if (d != NULL) {
+        e->free = d->next;
+        e->free_count--;
+    } else {
+        d = malloc(sizeof *d);
+    }
+    if (d == NULL)
+        return NULL;
+    d->key = key.len <= KEY_INLINE ? d->bytes : malloc(key.len);
+    if (d->key == NULL) {
+        free(d);
+        return NULL;
+    }
+    if (key.len > 0)
+        memcpy(d->key, key.data, key.len);
+    d->key_len = (uint32_t)key.len;
+    e->key_bytes += d->key == d->bytes ? 0 : key.len;
+    return d;
+}
+
+struct dirty *effects_dirty_add(struct worker *w, struct keyspace *ks, uint64_t hash, struct slice key)
+{
+    struct effects *e = &w->effects;
+    struct dirty *d = dirty_new(e, key);
+    if (d == NULL) {
+        effects_records_lose(e);
+        return NULL;
+    }
+    if (e->count > e->mask)
+        grow(e);
+    struct dirty **chain = effects_dirty_chain(e, effects_dirty_print(hash));
+    store_place(w->store, ks, &d->shard, &d->db);
+    d->keyspace = ks;
+    d->hash = hash;
+    d->what = 0;
+    d->lo = UINT64_MAX;
+    d->hi = 0;
+    d->next = *chain;
+    *chain = d;
+    list_append(&e->shards[d->shard / w->server->worker_count], &d->link);
+    e->count++;
+    return d;
+}
+
+uint64_t effects_dirty_memory(const struct effects *e)
+{
+    return (e->count + e->free_count) * sizeof(struct dirty) + e->key_bytes + (e->mask + UINT64_C(1)) * sizeof *e->chains;
+}
