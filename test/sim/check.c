@@ -7,20 +7,6 @@
 #include "test/sim/client.h"
 #include "test/sim/resp_reader.h"
 
-struct expect *expect_free(struct expect *e)
-{
-    for (uint32_t i = 0; i < e->value_count; i++)
-        value_drop(e->values[i]);
-    for (uint32_t i = 0; i < e->touch_count; i++) {
-        value_drop(e->touches[i].before);
-        value_drop(e->touches[i].after);
-    }
-    free(e->values);
-    free(e->touches);
-    free(e);
-    return NULL;
-}
-
 static void wrong(struct client_sim *c, const struct expect *e, struct slice got, const char *want)
 {
     int n = got.len < 60 ? (int)got.len : 60;

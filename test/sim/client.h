@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A simulated client: it draws commands, knows every reply in advance, and complains about the first that differs.
 //
-//   generate.c   draws a command, changes the model as the command will, remembers the reply that must come (struct expect)
+//   generate*.c  draws a command, changes the model as the command will, remembers the reply that must come (struct expect)
 //   check.c      compares what came
 //   client.c     the connection: writing, reading, being slow, being cut, coming back
 //
@@ -173,7 +173,7 @@ void client_sim_leave(struct client_sim *c, int how);
 // Reads back every key once more; then the check is complete.
 void client_sim_verify(struct client_sim *c);
 
-// generate.c
+// generate*.c
 void generate_command(struct client_sim *c);
 void generate_hello(struct client_sim *c);
 void generate_malformed(struct client_sim *c);
@@ -197,6 +197,8 @@ void lost_flushed(struct client_sim *c);
 
 // check.c: one whole reply.
 void check_reply(struct client_sim *c, struct expect *e, struct slice bytes);
+
+// expect.c
 struct expect *expect_free(struct expect *e);
 
 // sim.c
