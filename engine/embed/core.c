@@ -117,7 +117,7 @@ struct skerry *handle_new(struct core *c, uint32_t worker, uint32_t workers, boo
     atomic_store(&s->clones, 1);
     for (uint32_t i = worker; i < c->route.shards; i += workers)
         s->shards[i] = &c->shards[i];
-    s->plain = local && c->route.shards == 1 && s->shards[0] != NULL && !c->public_hash && c->hash_keys.aes;
+    owner_choose_get(s);
     return s;
 }
 

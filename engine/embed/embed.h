@@ -66,12 +66,15 @@ struct core {
     struct shard shards[];
 };
 
+typedef enum skerry_status skerry_get_fn(struct skerry *s, const void *key, size_t key_len, void *buffer, size_t capacity, size_t *len);
+
 struct skerry {
     struct core *core;
     bool local;
-    bool plain;      // local, one shard, hashed with AES: nothing to find out before a look-up
     uint32_t worker; // of a local store
     uint32_t workers;
+    skerry_get_fn *get;       // what skerry_get does for this handle
+    struct keyspace *plain;   // of a local store whose get is owner.c's
     atomic_uintptr_t owner;   // thread of a local store, 0 = nobody yet
     atomic_uint clones;       // of a shared one, itself included
     atomic_uint next_to_tend; // shard, for maintenance
@@ -85,6 +88,14 @@ struct core *core_free(struct core *c);
 void shard_close(struct shard *sh);
 // NULL = out of memory.
 struct skerry *handle_new(struct core *c, uint32_t worker, uint32_t workers, bool local);
+
+// single.c: of any key by any handle.
+
+enum skerry_status single_get(struct skerry *s, const void *key, size_t key_len, void *buffer, size_t capacity, size_t *len);
+
+// owner.c: sets s->get, by what the handle is and its store's policy.
+
+void owner_choose_get(struct skerry *s);
 
 // fork.c: every core between its birth and its end.
 

@@ -103,7 +103,9 @@ enum skerry_status skerry_set_policy(struct skerry *s, enum skerry_policy policy
     enum store_policy p = (enum store_policy)policy;
     if ((uint32_t)policy >= (uint32_t)STORE_POLICIES)
         return SKERRY_INVALID;
-    return each_shard(s, set_policy, &p);
+    enum skerry_status status = each_shard(s, set_policy, &p);
+    owner_choose_get(s);
+    return status;
 }
 
 static void add_stats(struct shard *sh, void *context)

@@ -25,12 +25,6 @@ enum skerry_status point_begin_write(const struct core *c, struct shard *sh, int
     return SKERRY_OK;
 }
 
-enum skerry_status point_get_other(struct core *c, struct shard *sh, struct slice key, uint64_t hash, void *buffer, size_t capacity,
-                                   size_t *len)
-{
-    return point_get(c, sh, key, hash, buffer, capacity, len);
-}
-
 enum skerry_status point_set(const struct core *c, struct shard *sh, struct slice key, uint64_t hash, struct slice value, int64_t ttl_ms)
 {
     int64_t now_ms, deadline_ms;

@@ -43,10 +43,6 @@ static always_inline enum skerry_status point_get(struct core *c, struct shard *
     return point_copy(entry_value(e), buffer, capacity, len);
 }
 
-// The same as a function, for where a call is rare.
-enum skerry_status point_get_other(struct core *c, struct shard *sh, struct slice key, uint64_t hash, void *buffer, size_t capacity,
-                                   size_t *len);
-
 static inline enum skerry_status point_exists(struct core *c, struct shard *sh, struct slice key, uint64_t hash)
 {
     return keyspace_find_here(sh->keys, key, hash, &c->clock.clock) != NULL ? SKERRY_OK : SKERRY_NOT_FOUND;

@@ -20,25 +20,15 @@
     shard_unlock(s, sh);                                                                                                                   \
     return status
 
-static __attribute__((__noinline__)) enum skerry_status get_any(struct skerry *s, const void *key, size_t key_len, void *buffer,
-                                                                size_t capacity, size_t *len)
+enum skerry_status single_get(struct skerry *s, const void *key, size_t key_len, void *buffer, size_t capacity, size_t *len)
 {
     ENTER_HERE(key, key_len);
     LEAVE(point_get(s->core, sh, k, p.hash, buffer, capacity, len));
 }
 
-// An owner's GET runs through without a call, so that nothing has to be kept over one: 3 lines of memory.
 enum skerry_status skerry_get(struct skerry *s, const void *key, size_t key_len, void *buffer, size_t capacity, size_t *len)
 {
-    if (likely(s->plain) && likely(key_len - 8 <= 8) && likely(thread_is_owner(s))) {
-        struct slice k = slice_of(key, key_len);
-        uint64_t hash = hash_aes(&s->core->hash_keys, k);
-        const struct entry *e = keyspace_find_first(s->shards[0]->keys, k, hash);
-        if (likely(e != NULL))
-            return point_copy(keyspace_plain_value(e), buffer, capacity, len);
-        return point_get_other(s->core, s->shards[0], k, hash, buffer, capacity, len);
-    }
-    return get_any(s, key, key_len, buffer, capacity, len);
+    return s->get(s, key, key_len, buffer, capacity, len);
 }
 
 enum skerry_status skerry_set(struct skerry *s, const void *key, size_t key_len, const void *value, size_t value_len, int64_t ttl_ms)

@@ -96,14 +96,18 @@ static inline enum entry_form entry_form(const struct entry *e)
     return (enum entry_form)((e->head & ENTRY_HEAD_FORM) >> 4);
 }
 
-// And the value: a small entry lies in two lines, and in a third one when it begins near the end of its first.
+// The value of a small entry, whose address would wait for the header: the second line, and the third one when it begins near the end of
+// its first.
+static inline void entry_prefetch_value(const void *e)
+{
+    prefetch((const uint8_t *)e + 64);
+    prefetch((const uint8_t *)e + 88);
+}
+
 static inline void entry_prefetch_small(const struct entry *e)
 {
-    const uint8_t *bytes = (const uint8_t *)e;
-    prefetch(bytes);
-    prefetch(bytes + 64);
-    if (((uintptr_t)bytes & 63) > 40)
-        prefetch(bytes + 104);
+    prefetch(e);
+    entry_prefetch_value(e);
 }
 
 // Where the recency is, or would be.

@@ -76,7 +76,7 @@ static always_inline struct entry *keyspace_plain(const struct keyspace *ks, str
     return NULL;
 }
 
-// Of what keyspace_plain or keyspace_find_first gave: SHORT or MEDIUM, of which the latter has a byte more, without a branch.
+// Of what keyspace_plain gave: SHORT or MEDIUM, of which the latter has a byte more, without a branch.
 static always_inline struct slice keyspace_plain_value(const struct entry *e)
 {
     uint32_t medium = (uint32_t)e->head >> 4;
@@ -183,29 +183,32 @@ static always_inline struct entry *keyspace_step_find(const struct keyspace *ks,
     return keyspace_plain(ks, key, hash);
 }
 
-// The entry of a key of 8 to 16 bytes, where it is what keyspace_find_here looks for and the first in its bucket with its tag. NULL:
-// nothing has happened, and it may be there all the same. No loop and no call, so that the processor has the next such call in its works
-// while this one waits for memory.
-static always_inline struct entry *keyspace_find_first(struct keyspace *ks, struct slice key, uint64_t hash)
+// The first entry in its home bucket that may be the key's; false: there is none. What it is is not known yet, and not asked for: the
+// caller looks at it at places that do not depend on what stands there. No loop, no call, and no branch that keys take by chance but for
+// the 12 % whose entry is not at home or not the first with its tag: so that the processor has the next such call in its works while
+// this one waits for memory. Those find the next bucket on its way.
+static always_inline bool keyspace_first(const struct keyspace *ks, uint64_t hash, const struct entry **e)
 {
-    const struct store *s = ks->store;
     const struct directory *d = ks->index.directory;
-    if (unlikely(d == NULL || s->has_recency))
-        return NULL;
-    const struct arena *arena = &s->world.slabs.arena;
+    if (unlikely(d == NULL))
+        return false;
+    const struct arena *arena = &ks->store->world.slabs.arena;
     const struct find_home home = find_home(arena, d, hash);
-    uint32_t match = bucket_match(&home.buckets[home.at], home.tag);
+    const struct bucket *b = &home.buckets[home.at];
+    prefetch(b + 1);
+    uint32_t match = bucket_match(b, home.tag);
     if (unlikely(match == 0))
-        return NULL;
-    struct entry *e = arena_at(arena, home.buckets[home.at].refs[__builtin_ctz(match)]);
-    prefetch((const uint8_t *)e + 64); // the value's end: its address would wait for the header
-    if (unlikely((load_u16(e) & ~(ENTRY_HEAD_TYPE | ENTRY_HEAD_MARK | (ENTRY_MEDIUM << 4))) != key.len << 8))
-        return NULL;
-    const uint8_t *have = e->rest + 2 + (e->head >> 4);
-    if (unlikely(((load_u64(have) ^ load_u64(key.data)) | (load_u64(have + key.len - 8) ^ load_u64(key.data + key.len - 8))) != 0))
-        return NULL;
-    ks->stats.hits++;
-    return e;
+        return false;
+    *e = arena_at(arena, b->refs[__builtin_ctz(match)]);
+    return true;
+}
+
+// For keys of 8 to 16 bytes. Is it the key's, in a slot, with `wide` + 1 bytes of value length, and nothing that a read has to look at?
+static always_inline bool entry_first_is(const struct entry *e, struct slice key, uint32_t wide)
+{
+    if (unlikely((load_u16(e) & ~(uint32_t)ENTRY_HEAD_MARK) != (key.len << 8 | wide << 4)))
+        return false;
+    return likely(keys_same_short(e->rest + 2 + wide, key.data, key.len));
 }
 
 // As keyspace_find_at. What is not a small entry without extras takes the long way.

@@ -308,6 +308,11 @@ enum store_policy store_policy(const struct store *s)
     return s->options.policy;
 }
 
+bool store_notes_reads(const struct store *s)
+{
+    return s->has_recency;
+}
+
 // At most `budget` entries are looked at; what was cleared goes before anything alive does. False: nothing more may go.
 static bool evict_some(struct store *s, int64_t now_ms, uint32_t *budget)
 {

@@ -60,6 +60,7 @@ void store_set_policy(struct store *s, enum store_policy policy);
 // Whether lookups note the access for eviction (they do at first). Gives what held before.
 bool store_set_touching(struct store *s, bool touching);
 enum store_policy store_policy(const struct store *s);
+bool store_notes_reads(const struct store *s); // lookups write to entries, for the policy
 // Others' bytes that count too (buffers of connections): the store evicts for them as for its own.
 void store_charge(struct store *s, int64_t bytes);
 // Evicts until under the limit or nothing may be evicted, and compacts where too much is held; at most some thousand entries a call, the
