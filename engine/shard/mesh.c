@@ -9,7 +9,8 @@
 #include "engine/shard/worker.h"
 #include "engine/store/blob.h"
 
-#define POOL_MAX 64 // blocks kept per worker; more go back to the heap
+#define POOL_MAX    64 // blocks kept per worker; more go back to the heap
+#define EMPTIES_MAX 4  // that go back with one block
 
 static_assert(sizeof(struct mesh_request) == 24, "a request's head is small beside its key");
 static_assert(sizeof(struct mesh_reply) == 16, "and a reply's beside its value");
@@ -48,6 +49,10 @@ static void block_discard(struct mesh_block *b)
         else if (reply->heap == MESH_NOTE)
             command_entry_free(((const struct mesh_note *)what)->entry);
         offset += (uint32_t)round_up(sizeof *reply + reply->len, MESH_ALIGN);
+    }
+    for (struct mesh_block *e = b->empties, *next; e != NULL; e = next) {
+        next = e->next;
+        free(e);
     }
     free(b);
 }
@@ -113,7 +118,7 @@ static struct mesh_block *block_new(struct mesh *m, enum mesh_kind kind, size_t 
         b->cap = (uint32_t)cap;
         m->bytes += sizeof *b + cap;
     }
-    b->next = NULL;
+    b->next = b->empties = NULL;
     b->kind = kind;
     b->from = m->self;
     b->len = 0;
@@ -138,10 +143,36 @@ void mesh_block_release(struct mesh *m, struct mesh_block *b)
     m->pool_count++;
 }
 
+static void add_empties(struct mesh *m, struct mesh_peer *p, struct mesh_block *b)
+{
+    for (int i = 0; i < EMPTIES_MAX && p->owed > 0 && m->pool != NULL; i++) {
+        struct mesh_block *empty = m->pool;
+        m->pool = empty->next;
+        m->pool_count--;
+        p->owed--;
+        empty->next = b->empties;
+        b->empties = empty;
+    }
+}
+
+static void take_empties(struct mesh *m, struct mesh_peer *p, struct mesh_block *b)
+{
+    for (struct mesh_block *empty = b->empties, *next; empty != NULL; empty = next) {
+        next = empty->next;
+        p->owed++;
+        empty->refs = 1;
+        mesh_block_release(m, empty);
+    }
+    b->empties = NULL;
+}
+
 // The open block joins the blocks that wait to be pushed.
-static void close_open(struct mesh_peer *p, enum mesh_kind kind)
+static void close_open(struct mesh *m, struct mesh_peer *p, enum mesh_kind kind)
 {
     struct mesh_block *b = p->open[kind];
+    if (likely(b->cap == MESH_BLOCK_SIZE))
+        p->owed--;
+    add_empties(m, p, b);
     *p->backlog_tail = b;
     p->backlog_tail = &b->next;
     p->backlog_count++;
@@ -155,7 +186,7 @@ static struct mesh_block *open_block(struct mesh *m, uint32_t target, enum mesh_
     if (likely(b != NULL && b->cap - b->len >= room))
         return b;
     if (b != NULL && b->len > 0) {
-        close_open(p, (enum mesh_kind)kind);
+        close_open(m, p, (enum mesh_kind)kind);
     } else if (b != NULL) {
         p->open[kind] = NULL;
         mesh_block_release(m, b);
@@ -213,7 +244,7 @@ bool mesh_push_to(struct mesh *m, struct worker **workers, uint32_t target)
     struct mesh_peer *p = &m->peers[target];
     for (int kind = 0; kind < 2; kind++)
         if (p->open[kind] != NULL && p->open[kind]->len > 0)
-            close_open(p, (enum mesh_kind)kind);
+            close_open(m, p, (enum mesh_kind)kind);
     if (p->backlog == NULL || !push_backlog(p, &workers[m->self]->stats))
         return false;
     _Atomic uint64_t *word = &workers[target]->mesh.inbox[m->self / 64];
@@ -273,5 +304,13 @@ void mesh_remind(struct mesh *m, uint32_t peer)
 
 struct mesh_block *mesh_take(struct mesh *m, uint32_t peer)
 {
-    return spsc_pop(m->peers[peer].in);
+    struct mesh_peer *p = &m->peers[peer];
+    struct mesh_block *b = spsc_pop(p->in);
+    if (b == NULL)
+        return NULL;
+    if (likely(b->cap == MESH_BLOCK_SIZE))
+        p->owed++;
+    if (unlikely(b->empties != NULL))
+        take_empties(m, p, b);
+    return b;
 }

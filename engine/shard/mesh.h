@@ -6,8 +6,9 @@
 //   mesh_request() fills open[b]  --- ring a->b --->     for each request: run, mesh_reply() fills open[a]
 //   pending answered              <-- ring b->a ---      pushed at the end of its turn
 //
-// A block belongs to whoever holds it: the receiver adopts it into its own pool, and since every block of requests begets a block
-// of replies the pools stay level without returning anything.
+// A block belongs to whoever holds it: the receiver adopts it into its own pool. Requests of two turns may be answered in one block; what
+// came more often than it went goes back, empty, with the next one. So pools stay level, and the heap is asked for no block of a load that
+// it has had before.
 // A wake-up goes only to a worker that says it sleeps (reactor_wake). Bounds: a connection has at most PENDING_MAX requests on
 // their way, so blocks in the mesh are bounded by connections; a full ring keeps blocks in a list at the sender.
 #pragma once
@@ -31,6 +32,7 @@ enum mesh_kind { MESH_REQUESTS, MESH_REPLIES };
 
 struct mesh_block {
     struct mesh_block *next;
+    struct mesh_block *empties; // on its way: what goes back with it
     uint32_t kind;
     uint32_t from;
     uint32_t len;
@@ -129,6 +131,7 @@ struct mesh_peer {
     struct mesh_block *backlog; // full ring: to be pushed, oldest first
     struct mesh_block **backlog_tail;
     uint32_t backlog_count;
+    int32_t owed; // blocks of the usual size that came from there, less those that went there
 };
 
 struct mesh {

@@ -78,6 +78,61 @@ static void the_receiver_adopts_the_block(void)
     tear_down();
 }
 
+// One block there and back for `more` one way, for a long time.
+static void talk(uint32_t from, uint32_t to, int more)
+{
+    for (int round = 0; round < 1000; round++) {
+        for (int i = 0; i < more; i++) {
+            put(from, to, 1);
+            mesh_push(&workers[from]->mesh, workers);
+        }
+        struct mesh_block *b;
+        while ((b = mesh_take(&workers[to]->mesh, from)) != NULL)
+            mesh_block_release(&workers[to]->mesh, b);
+        put(to, from, 2);
+        mesh_push(&workers[to]->mesh, workers);
+        while ((b = mesh_take(&workers[from]->mesh, to)) != NULL)
+            mesh_block_release(&workers[from]->mesh, b);
+    }
+}
+
+static uint64_t bytes_of_all(void)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < WORKERS; i++)
+        bytes += workers[i]->mesh.bytes;
+    return bytes;
+}
+
+static void blocks_that_go_one_way_come_back(void)
+{
+    set_up();
+    talk(0, 1, 3);
+    uint64_t made = bytes_of_all();
+    check(made <= 8 * (sizeof(struct mesh_block) + MESH_BLOCK_SIZE));
+    check(workers[1]->mesh.pool_count <= 4);
+    talk(1, 0, 3);
+    check(bytes_of_all() <= made + 4 * (sizeof(struct mesh_block) + MESH_BLOCK_SIZE));
+    tear_down();
+}
+
+static void empty_blocks_on_their_way_are_freed_with_the_rings(void)
+{
+    set_up();
+    for (int i = 0; i < 3; i++) {
+        put(0, 1, 1);
+        mesh_push(&workers[0]->mesh, workers);
+    }
+    struct mesh_block *b;
+    while ((b = mesh_take(&workers[1]->mesh, 0)) != NULL)
+        mesh_block_release(&workers[1]->mesh, b);
+    check_equal(workers[1]->mesh.pool_count, 3);
+    put(1, 0, 2);
+    mesh_push(&workers[1]->mesh, workers);
+    check_equal(workers[1]->mesh.pool_count, 0); // one carries, two go with it
+    tear_down();                                 // a leak is LeakSanitizer's to find
+}
+
 static void a_full_ring_loses_and_reorders_nothing(void)
 {
     set_up();
@@ -164,6 +219,7 @@ static void a_reminded_peer_is_collected_again(void)
     tear_down();
 }
 
-TESTS(TEST(messages_of_a_turn_travel_in_one_block), TEST(the_receiver_adopts_the_block), TEST(a_full_ring_loses_and_reorders_nothing),
+TESTS(TEST(messages_of_a_turn_travel_in_one_block), TEST(the_receiver_adopts_the_block), TEST(blocks_that_go_one_way_come_back),
+      TEST(empty_blocks_on_their_way_are_freed_with_the_rings), TEST(a_full_ring_loses_and_reorders_nothing),
       TEST(a_message_larger_than_a_block_has_one_of_its_own), TEST(room_is_where_the_append_lands),
       TEST(only_the_newest_message_of_its_sender_grows), TEST(a_reminded_peer_is_collected_again))
