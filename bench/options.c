@@ -39,6 +39,7 @@ enum { OPT_FIRST = 256 };
     X(RATE, "rate", "R", "open loop: R requests/s at fixed times, latency from the intended send time")                                    \
     X(PROTOCOL, "protocol", "P", "resp2, resp3 or fcnp (resp2)")                                                                           \
     X(DIRECT, "direct", NULL, "fcnp: ask the server for its shards, send each key to its shard's own port (get and set)")                  \
+    X(PREFIX, "prefix", "KIND", "--direct: what a frame says of its key, shard, or full: hash, shard and tag (full)")                      \
     X(VERIFY, "verify", NULL, "check every value read against its key; exit 1 when one is wrong")                                          \
     X(SEED, "seed", "N", "of the keys' random order (1)")                                                                                  \
     X(SERVER_PID, "server-pid", "PID", "report CPU time and context switches of this process")                                             \
@@ -214,6 +215,12 @@ static int parse_protocol(struct parse *p, struct options *o, const char *text)
     return fail(p, "--protocol: '%s' is none of resp2, resp3, fcnp", text);
 }
 
+static int parse_prefix(struct parse *p, struct options *o, const char *text)
+{
+    o->shard_prefix = strcmp(text, "shard") == 0;
+    return o->shard_prefix || strcmp(text, "full") == 0 ? 0 : fail(p, "--prefix: '%s' is none of full, shard", text);
+}
+
 static int parse_pid(struct parse *p, struct options *o, const char *text)
 {
     uint64_t pid = 0;
@@ -300,6 +307,8 @@ static int option_set(struct parse *p, struct options *o, enum option_id id, con
         return parse_protocol(p, o, text);
     case OPT_DIRECT:
         return set_flag(&o->direct);
+    case OPT_PREFIX:
+        return parse_prefix(p, o, text);
     case OPT_VERIFY:
         return set_flag(&o->verify);
     case OPT_SEED:
@@ -363,6 +372,8 @@ static int options_check(struct parse *p, struct options *o)
         return -EINVAL;
     if (o->direct && o->protocol != PROTOCOL_FCNP)
         return fail(p, "--direct: goes with --protocol fcnp only");
+    if (o->shard_prefix && !o->direct)
+        return fail(p, "--prefix: goes with --direct only");
     if (o->threads > o->connections)
         return fail(p, "--threads: %u threads for %u connections", o->threads, o->connections);
     if (o->key_size < decimal_digits(o->keys - 1) + 1)

@@ -49,7 +49,8 @@ struct options {
     uint32_t batch;    // keys per MGET or MSET
     double rate;       // requests per second over all connections; 0: closed loop
     uint32_t protocol; // enum bench_protocol
-    bool direct;       // FCNP: each key to its shard's own port
+    bool direct;       // FCNP: each key to its shard's own port ...
+    bool shard_prefix; // ... with no more than the shard in front of it
     uint64_t seed;
     pid_t server_pid; // 0: none
     bool preload;

@@ -68,10 +68,9 @@ static void put_u32(uint8_t *to, size_t *len, uint64_t value)
 static void fcnp_pieces(struct pieces *p, const struct template *t, const struct options *o)
 {
     static const uint8_t opcodes[OP_COUNT] = { [OP_GET] = 1, [OP_SET] = 2, [OP_MGET] = 10, [OP_MSET] = 11, [OP_PING] = 9 };
-    static const size_t prefix_len[] = { 0, 8, 8 + 4 + 8 };
-    const size_t prefix = (size_t)t->hashed + (size_t)t->routed;
-    memcpy(p->head, (uint8_t[]){ 0xFA, 2, opcodes[t->kind], t->routed ? 7 : t->hashed }, 4);
-    p->head_len = 8 + prefix_len[prefix]; // the body's length comes when it is known
+    static const uint8_t prefix_len[] = { [TEMPLATE_HASH] = 8, [TEMPLATE_SHARD] = 4, [TEMPLATE_FULL] = 8 + 4 + 8 };
+    memcpy(p->head, (uint8_t[]){ 0xFA, 2, opcodes[t->kind], t->flags }, 4);
+    p->head_len = TEMPLATE_PREFIX_AT + prefix_len[t->flags]; // the body's length comes when it is known
     if (t->keys == 0)
         return;
     // One key: its lengths end the head. Several: their number does, and each has its lengths before it.
@@ -115,8 +114,8 @@ int template_build(struct template *t, const struct options *o, enum op_kind kin
     t->has_value = op_has_value(kind);
     t->value_len = t->has_value ? value_len : 0;
     t->line_ends = t->has_value && !fcnp;
-    t->hashed = fcnp && t->keys > 0 && !op_is_multi(kind);
-    t->routed = t->hashed && o->direct;
+    if (fcnp && t->keys > 0 && !op_is_multi(kind))
+        t->flags = !o->direct ? TEMPLATE_HASH : o->shard_prefix ? TEMPLATE_SHARD : TEMPLATE_FULL;
     if (bytes_build(t, o, slack) != 0)
         return -ENOMEM;
     uint64_t unit = t->unit_len + t->value_len + (t->line_ends ? 2 : 0);

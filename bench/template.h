@@ -5,8 +5,8 @@
 //   FCNP    header, hash, length |     key:...........   | value     (the specification's sections 1, 2 and 4)
 //           `---- head ---------'  `--- unit, per key --------- ...
 //
-// FCNP sends the key's hash; to a direct port (`direct`) also its shard and tag, as that port wants. Requests of several keys carry
-// none of the three.
+// FCNP sends the key's hash; to a direct port (`direct`) also its shard and tag, or with `shard_prefix` the shard alone, which is all that
+// the port needs. Requests of several keys carry none of the three.
 #pragma once
 
 #include <stdbool.h>
@@ -25,12 +25,12 @@ struct template
     uint64_t len; // of the whole request
     bool has_value;
     bool line_ends; // CRLF behind a value
-    bool hashed;    // the head has room for the key's hash ...
-    bool routed;    // ... and for its shard and tag
+    uint8_t flags;  // of FCNP: what the head has room for, 0, 1 the key's hash, 2 its shard, 7 hash, shard and tag
     uint8_t *bytes; // head and one unit; of an echo only room for the message
 };
 
-enum { TEMPLATE_HASH_AT = 8, TEMPLATE_SHARD_AT = 16, TEMPLATE_TAG_AT = 20 };
+enum { TEMPLATE_HASH = 1, TEMPLATE_SHARD = 2, TEMPLATE_FULL = 7 };
+enum { TEMPLATE_PREFIX_AT = 8, TEMPLATE_SHARD_AT = 16, TEMPLATE_TAG_AT = 20 };
 
 // FCNP has no opcode for it, or a direct port does not take it.
 bool template_possible(const struct options *o, enum op_kind kind);

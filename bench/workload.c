@@ -299,10 +299,14 @@ static inline uint8_t *unit_finish(const struct workload *w, const struct templa
 static inline void prefix_write(const struct request_source *s, const struct template *t, uint8_t *request, uint64_t hash)
 {
     const uint8_t *key_end = request + t->head_len + t->key_end;
+    if (t->flags == TEMPLATE_SHARD) {
+        store_u32(request + TEMPLATE_PREFIX_AT, s->shard);
+        return;
+    }
     if (hash == 0)
         hash = hash_route(slice_of(key_end - s->workload->options->key_size, s->workload->options->key_size));
-    store_u64(request + TEMPLATE_HASH_AT, hash);
-    if (!t->routed)
+    store_u64(request + TEMPLATE_PREFIX_AT, hash);
+    if (t->flags == TEMPLATE_HASH)
         return;
     store_u32(request + TEMPLATE_SHARD_AT, s->shard);
     store_u64(request + TEMPLATE_TAG_AT, hash >> 56);
@@ -323,7 +327,7 @@ uint64_t workload_write(struct request_source *s, uint8_t *to, struct request *r
     r->key = key & 0xffffffffffffff;
     uint8_t *request = to;
     to = unit_finish(w, t, key, to + t->head_len);
-    if (t->hashed)
+    if (t->flags != 0)
         prefix_write(s, t, request, hash);
     for (uint32_t i = 1; i < t->keys; i++) {
         slack_copy(to, t->bytes + t->head_len, t->unit_len);

@@ -104,9 +104,10 @@ struct fcnp_hot {
     uint8_t flags;
 };
 
-// The commonest ones, by fixed offsets: with the whole prefix, the hash alone or none.
+// The commonest ones, by fixed offsets: with the whole prefix, the shard or the hash alone, or none.
 //   0 head | 8 key hash u64 | 16 route shard u32 | 20 key tag u64 | 28 key length u32 | of SET: value length u32 | key | value
 //   0 head | 8 key hash u64 | 16 key length u32 ...
+//   0 head | 8 route shard u32 | 12 key length u32 ...
 //   0 head | 8 key length u32 ...
 static inline bool fcnp_hottest(struct slice frame, struct fcnp_hot *out)
 {
@@ -116,9 +117,9 @@ static inline bool fcnp_hottest(struct slice frame, struct fcnp_hot *out)
     uint32_t opcode = (uint8_t)(head >> 16), flags = (uint8_t)(head >> 24);
     if (unlikely((head & 0xffff) != (FCNP_MAGIC | FCNP_VERSION << 8) || opcode - FCNP_GET > FCNP_SET - FCNP_GET))
         return false;
-    if (unlikely(flags > FCNP_HASH && flags != FCNP_FLAGS))
+    if (unlikely(flags > FCNP_SHARD && flags != FCNP_FLAGS))
         return false;
-    size_t at = FCNP_HEADER + (likely(flags == FCNP_FLAGS) ? 20 : flags * 8);
+    size_t at = FCNP_HEADER + FCNP_PREFIX_LEN[flags];
     if (unlikely(len > frame.len || len < at + 8)) // GET of a key of less than 4 bytes: not here
         return false;
     uint64_t key_len = load_u32(frame.data + at), value_len = opcode == FCNP_GET ? 0 : load_u32(frame.data + at + 4);
@@ -129,39 +130,39 @@ static inline bool fcnp_hottest(struct slice frame, struct fcnp_hot *out)
     out->key = slice_of(frame.data + at, key_len);
     out->value = slice_of(frame.data + at + key_len, value_len);
     out->key_hash = load_u64(frame.data + 8);
-    out->route_shard = load_u32(frame.data + 16);
+    out->route_shard = load_u32(frame.data + (flags == FCNP_SHARD ? 8 : 16));
     out->key_tag = load_u64(frame.data + 20);
     out->opcode = (uint8_t)opcode;
     out->flags = (uint8_t)flags;
     return true;
 }
 
-// Only those with the whole prefix, with keys of up to 255 bytes and values of up to 65535.
-static inline __attribute__((__always_inline__)) bool fcnp_routed(struct slice frame, struct fcnp_hot *out)
+// Any of them with keys of 4 to 255 bytes and values of up to 65535; what its prefix holds is read by whoever needs it.
+struct fcnp_small {
+    uint64_t len; // of the frame
+    const uint8_t *prefix;
+    const uint8_t *key; // the value follows
+    uint32_t key_len, value_len;
+    uint8_t opcode, flags;
+};
+
+static inline __attribute__((__always_inline__)) bool fcnp_small(const uint8_t *p, size_t left, struct fcnp_small *out)
 {
-    const uint8_t *p = frame.data;
-    const uint32_t get = FCNP_MAGIC | FCNP_VERSION << 8 | FCNP_GET << 16 | FCNP_FLAGS << 24, set = get + ((FCNP_SET - FCNP_GET) << 16);
-    if (unlikely(frame.len < 36)) // GET of a key of less than 4 bytes: not here
+    if (unlikely(left < FCNP_HEADER + 8))
         return false;
-    uint64_t head = load_u64(p);
-    bool is_set = (uint32_t)head == set;
-    if (unlikely((uint32_t)head != get && !is_set))
+    uint64_t head = load_u64(p), len = FCNP_HEADER + (head >> 32);
+    uint32_t opcode = (uint8_t)(head >> 16), flags = (uint8_t)(head >> 24);
+    const uint32_t odd = ((uint32_t)head & 0xffff) ^ (FCNP_MAGIC | FCNP_VERSION << 8);
+    static_assert(FCNP_GET == 1 && FCNP_SET == 2, "the opcode is the number of lengths");
+    if (unlikely((odd | flags >> 3 | (opcode - FCNP_GET) >> 1) != 0))
         return false;
-    uint64_t len = FCNP_HEADER + (head >> 32);
-    uint32_t key_len = load_u32(p + 28), value_len = load_u32(p + 32) & -(uint32_t)is_set;
-    if (unlikely((key_len >> 8 | value_len >> 16) != 0 || len > frame.len || len != 32 + is_set * 4u + key_len + value_len))
+    const uint32_t at = FCNP_HEADER + FCNP_PREFIX_LEN[flags];
+    if (unlikely(len > left || len < at + 8))
         return false;
-    const uint8_t *key = p + 32 + is_set * 4u;
-    *out = (struct fcnp_hot){
-        .len = len,
-        .key = slice_of(key, key_len),
-        .value = slice_of(key + key_len, value_len),
-        .key_hash = load_u64(p + 8),
-        .route_shard = load_u32(p + 16),
-        .key_tag = load_u64(p + 20),
-        .opcode = (uint8_t)(FCNP_GET + is_set),
-        .flags = FCNP_FLAGS,
-    };
+    uint32_t key_len = load_u32(p + at), value_len = load_u32(p + at + 4) & -(opcode >> 1);
+    if (unlikely((key_len >> 8 | value_len >> 16) != 0 || len != at + opcode * 4 + key_len + value_len))
+        return false;
+    *out = (struct fcnp_small){ len, p + FCNP_HEADER, p + at + opcode * 4, key_len, value_len, (uint8_t)opcode, (uint8_t)flags };
     return true;
 }
 

@@ -15,10 +15,13 @@ void glance_gather(struct conn *c, struct slice in, struct frames *f)
     if (unlikely(route.mode != ROUTE_FULL_KEY))
         return;
     for (; count < BATCH_REQUESTS && fcnp_hottest(slice_of(at, (size_t)(end - at)), &hot); count++) {
-        uint64_t hash = likely(hot.flags != 0) ? hot.key_hash : hash_route(hot.key);
+        uint64_t hash = likely((hot.flags & FCNP_HASH) != 0) ? hot.key_hash : hash_route(hot.key);
         uint32_t shard = route_shard_of_hash(&route, hash);
         if (likely(hot.flags == FCNP_FLAGS)) {
             if (unlikely(hot.route_shard != shard || hot.key_tag != hash >> 56 || (only != shard && only != NO_SHARD)))
+                break;
+        } else if (hot.flags == FCNP_SHARD) {
+            if (unlikely(hot.route_shard != shard || (only != shard && only != NO_SHARD)))
                 break;
         } else if (unlikely(only != NO_SHARD)) {
             break;
@@ -41,7 +44,7 @@ void glance_gather(struct conn *c, struct slice in, struct frames *f)
             .shard = shard,
             .worker = memo.worker,
             .end = (uint32_t)(at - in.data),
-            .hot = hot.flags != 0 ? HOT_CLAIM : HOT_GLANCE,
+            .hot = (hot.flags & FCNP_HASH) != 0 ? HOT_CLAIM : HOT_GLANCE,
         };
         argv += 3;
         keyspace_prefetch_here(memo.keyspace, item->hash);

@@ -7,85 +7,142 @@
 #include "engine/shard/session.h"
 #include "reactor/ticks.h"
 
-#define GLANCE_BYTES 65536 // of `in` in one pass: replies to so much stay within the arena
+#define NONE_YET     (NO_SHARD - 1) // no frame is of this shard
+#define GLANCE_BYTES 65536          // of `in` in one pass: replies to so much stay within the arena
 
 // What is the same for all frames of a pass.
 struct pass {
     struct conn *conn;
-    struct glance_frames *frames;
-    struct slice in;
-    struct native_memo memo; // of a direct port its shard's
+    struct native_glance *stream;
     uint32_t served;
     uint32_t used; // bytes
-    bool direct;
+    uint8_t receive;
     bool may_set;
-    bool cut; // the next frame is not plain, or there is none
     struct glanced done;
 };
 
-static void begin_pass(struct pass *p, struct conn *c, struct glance_frames *f, struct slice in)
+static inline struct glance_slot *slot_at(struct native_glance *g, uint32_t number)
 {
-    *p = (struct pass){ .conn = c, .frames = f, .in = in, .memo.shard = NO_SHARD, .direct = c->only_shard != NO_SHARD };
-    if (p->direct)
-        native_remember(c, &p->memo, c->only_shard);
+    return &g->slots[number % GLANCE_SLOTS];
 }
 
 // ---- take
 
-// At a port of one shard: every other is an error, which is not for here.
-static always_inline bool take_routed(const struct pass *p, struct slice rest, struct fcnp_hot *hot, uint64_t *hash)
+// The shard that a frame names, or its key's; NO_SHARD: it contradicts itself, or is not plain here. A shard that is only named is the
+// key's when the key is found there. `hash`: of the route, where index-hash public wants it.
+static always_inline uint32_t shard_of(const struct worker *w, const struct glance_taker *t, const struct fcnp_small *f, uint64_t *hash)
 {
-    const struct route *route = &p->conn->worker->route;
-    uint32_t only = p->memo.shard;
-    if (unlikely(!fcnp_routed(rest, hot)))
-        return false;
-    *hash = hot->key_hash;
-    uint64_t shard = *hash << 7 >> 1 >> (route->shift - 1); // of one shard 0
-    return likely(((hot->route_shard ^ only) | (shard ^ only) | (hot->key_tag ^ *hash >> 56)) == 0);
+    struct slice key = slice_of(f->key, f->key_len);
+    if (likely(f->flags == FCNP_FLAGS)) {
+        *hash = load_u64(f->prefix);
+        uint32_t shard = load_u32(f->prefix + 8);
+        bool agrees = ((route_shard_of_hash(&w->route, *hash) ^ shard) | (load_u64(f->prefix + 12) ^ *hash >> 56)) == 0;
+        return likely(agrees) ? shard : NO_SHARD;
+    }
+    if (likely(f->flags == FCNP_SHARD)) {
+        uint32_t shard = load_u32(f->prefix);
+        *hash = unlikely(w->public_hash) ? hash_route(key) : 0;
+        return likely(shard < w->route.shards) ? shard : NO_SHARD;
+    }
+    if (unlikely(t->direct || f->flags > FCNP_HASH))
+        return NO_SHARD;
+    *hash = f->flags == FCNP_HASH ? load_u64(f->prefix) : hash_route(key);
+    return route_shard_of_hash(&w->route, *hash);
 }
 
-static always_inline bool take_any(struct pass *p, struct slice rest, struct fcnp_hot *hot, uint64_t *hash)
+// False: the next frame is not plain, or there is none.
+static always_inline bool take_frame(struct worker *w, struct native_glance *g)
 {
-    if (unlikely(!fcnp_hottest(rest, hot) || hot->key.len > UINT8_MAX))
+    struct glance_taker *t = &g->taker;
+    struct fcnp_small f;
+    uint64_t hash = 0;
+    if (unlikely(!fcnp_small(t->in.data + t->end, t->in.len - t->end, &f) || f.value_len > GLANCE_MAX))
         return false;
-    *hash = likely(hot->flags != 0) ? hot->key_hash : hash_route(hot->key);
-    uint32_t shard = route_shard_of_hash(&p->conn->worker->route, *hash);
-    if (unlikely(hot->flags == FCNP_FLAGS && (hot->route_shard != shard || hot->key_tag != *hash >> 56)))
-        return false;
-    if (unlikely(shard != p->memo.shard))
-        native_remember(p->conn, &p->memo, shard);
-    return true;
-}
-
-static always_inline bool take_frame(struct pass *p, bool direct)
-{
-    struct glance_frames *f = p->frames;
-    struct slice rest = slice_of(p->in.data + f->end, p->in.len - f->end);
-    struct fcnp_hot hot;
-    uint64_t hash;
-    if (unlikely(!(direct ? take_routed(p, rest, &hot, &hash) : take_any(p, rest, &hot, &hash)) || hot.value.len > GLANCE_MAX))
-        return false;
-    struct keyspace *ks = p->memo.keyspace;
+    uint32_t shard = shard_of(w, t, &f, &hash);
+    if (unlikely(shard != t->shard)) {
+        if (t->direct || shard == NO_SHARD)
+            return false;
+        t->keyspace = store_keyspace(w->store, shard, t->conn->client.db);
+        t->shard = shard;
+    }
+    struct keyspace *ks = t->keyspace;
     if (unlikely(ks->index.directory == NULL))
         return false;
-    struct glance_slot *s = &f->slots[f->taken++ % GLANCE_SLOTS];
-    s->hash = keyspace_hash_here(ks, hot.key, hash);
-    s->key = hot.key.data;
+    struct glance_slot *s = slot_at(g, g->taken++);
+    s->hash = keyspace_hash_here(ks, slice_of(f.key, f.key_len), hash);
+    s->key = f.key;
     s->keyspace = ks;
     const struct find_step step = keyspace_step_home(ks, s->hash);
     s->home = step.bucket;
     s->tag = step.tag;
-    s->end = f->end += (uint32_t)hot.len;
-    s->value_len = (uint16_t)hot.value.len;
-    s->key_len = (uint8_t)hot.key.len;
-    s->opcode = hot.opcode;
+    s->end = t->end += (uint32_t)f.len;
+    s->value_len = (uint16_t)f.value_len;
+    s->key_len = (uint8_t)f.key_len;
+    s->opcode = f.opcode;
+    s->receive = (uint8_t)(g->back - 1);
     return true;
 }
 
-static __attribute__((noinline)) void take_some(struct pass *p, uint32_t count)
+// May frames of this connection be answered so, as far as the connection and the server are concerned?
+static inline bool may_look(const struct conn *c)
 {
-    for (; count > 0 && !p->cut; count--)
-        p->cut = !(p->direct ? take_frame(p, true) : take_frame(p, false));
+    const struct worker *w = c->worker;
+    return (c->client.flags & CLIENT_AUTHENTICATED) != 0 && w->route.mode == ROUTE_FULL_KEY && !w->store->has_recency &&
+           (c->only_shard != NO_SHARD || w->server->worker_count == 1);
+}
+
+static void open_receive(struct native_glance *g, const struct conn *c, struct slice in)
+{
+    g->receives[g->back++ % GLANCE_RECEIVES] = (struct glance_receive){ in.data, c };
+    bool direct = c->only_shard != NO_SHARD;
+    g->taker = (struct glance_taker){
+        .conn = c,
+        .in = slice_of(in.data, in.len < GLANCE_BYTES ? in.len : GLANCE_BYTES),
+        .clipped = in.len > GLANCE_BYTES,
+        .direct = direct,
+        .shard = direct ? c->only_shard : NONE_YET,
+        .keyspace = direct ? store_keyspace(c->worker->store, c->only_shard, c->client.db) : NULL,
+    };
+}
+
+// The turn's next receive, if frames may be taken of it. (Small ones are looked at by ahead.h.)
+static __attribute__((noinline)) bool open_next(struct native_glance *g)
+{
+    if (g->taker.clipped || g->next >= g->count)
+        return false;
+    const struct completion *done = &g->list[g->next++];
+    if (done->op->owner != OWNER_CONN_RECV || done->result <= AHEAD_BYTES || (done->flags & COMPLETION_BUFFER) == 0)
+        return false;
+    const struct conn *c = container_of(done->op, struct conn, recv);
+    if (*done->data != FCNP_MAGIC || c->state != CONN_OPEN || c->carry.len > 0 || c->into_blob || !may_look(c))
+        return false;
+    open_receive(g, c, slice_of(done->data, (size_t)done->result));
+    return true;
+}
+
+static always_inline void take(struct worker *w, struct native_glance *g)
+{
+    const struct glance_taker *t = &g->taker;
+    if (unlikely(t->end == t->in.len) && !open_next(g))
+        g->stopped = true;
+    else if (unlikely(!take_frame(w, g)))
+        g->stopped = true;
+}
+
+static __attribute__((noinline)) void take_some(struct worker *w, struct native_glance *g, uint32_t until)
+{
+    while (g->taken != until && !g->stopped)
+        take(w, g);
+}
+
+// The stream begins with these bytes, of the completion that is handled.
+static __attribute__((noinline)) void begin_stream(struct native_glance *g, const struct conn *c, struct slice in)
+{
+    g->front = g->back;
+    g->taken = g->asked = g->again = g->served;
+    g->stopped = false;
+    g->next = g->now + 1;
+    open_receive(g, c, in);
 }
 
 // ---- ask
@@ -95,16 +152,27 @@ static always_inline void ask(struct glance_slot *s)
     s->entry = keyspace_step_entry(s->keyspace, (struct find_step){ s->home, s->tag });
 }
 
-static __attribute__((noinline)) void ask_some(struct glance_frames *f, uint32_t until)
-{
-    for (; f->asked < until && f->asked < f->taken; f->asked++)
-        ask(&f->slots[f->asked % GLANCE_SLOTS]);
-}
-
 static always_inline void ask_again(struct glance_slot *s)
 {
     if (unlikely(s->entry == NULL))
         s->entry = keyspace_step_beyond(s->keyspace, s->hash);
+}
+
+static inline bool is_before(uint32_t number, uint32_t until)
+{
+    return (int32_t)(number - until) < 0;
+}
+
+// The cursors at their distances from `served`, as far as there are frames.
+static void keep_distances(struct worker *w, struct native_glance *g)
+{
+    assert(g->taken - g->served <= GLANCE_SLOTS - 1);
+    if (is_before(g->taken, g->served + GLANCE_TAKE) && !g->stopped)
+        take_some(w, g, g->served + GLANCE_TAKE);
+    for (; is_before(g->asked, g->served + GLANCE_ASK) && g->asked != g->taken; g->asked++)
+        ask(slot_at(g, g->asked));
+    for (; is_before(g->again, g->served + GLANCE_AGAIN) && g->again != g->asked; g->again++)
+        ask_again(slot_at(g, g->again));
 }
 
 // ---- serve
@@ -147,42 +215,35 @@ static always_inline bool serve(const struct glance_slot *s, struct buf *out, bo
 // ---- the pass
 
 // Serves up to `count` frames more. False: that was all.
-static always_inline bool serve_of(struct pass *p, uint32_t count, bool direct)
+static __attribute__((noinline)) bool serve_some(struct pass *p, uint32_t count)
 {
-    struct glance_frames *f = p->frames;
+    struct worker *w = p->conn->worker;
+    struct native_glance *g = p->stream;
+    keep_distances(w, g);
     struct buf out = p->conn->out; // in registers
-    uint32_t at = p->served, last = at + count, gets = 0;
+    const uint32_t first = g->served, last = first + count;
+    uint32_t at = first, gets = 0;
     for (; at != last; at++) {
-        if (likely(!p->cut))
-            p->cut = !take_frame(p, direct);
-        if (likely(f->asked < f->taken))
-            ask(&f->slots[f->asked++ % GLANCE_SLOTS]);
-        if (likely(f->again < f->asked))
-            ask_again(&f->slots[f->again++ % GLANCE_SLOTS]);
-        const struct glance_slot *s = &f->slots[at % GLANCE_SLOTS];
-        if (unlikely(at == f->taken) || unlikely(!serve(s, &out, p->may_set)))
+        const struct glance_slot *s = slot_at(g, at);
+        if (unlikely(at == g->taken || s->receive != p->receive))
+            break;
+        if (likely(!g->stopped))
+            take(w, g);
+        if (likely(g->asked != g->taken))
+            ask(slot_at(g, g->asked++));
+        if (likely(g->again != g->asked))
+            ask_again(slot_at(g, g->again++));
+        if (unlikely(!serve(s, &out, p->may_set)))
             break;
         gets += s->opcode == FCNP_GET;
     }
     p->conn->out.len = out.len;
     p->done.gets += gets;
-    p->done.sets += at - p->served - gets;
-    p->used = at > 0 ? f->slots[(at - 1) % GLANCE_SLOTS].end : 0;
-    p->served = at;
+    p->done.sets += at - first - gets;
+    p->served += at - first;
+    p->used = at != first ? slot_at(g, at - 1)->end : p->used;
+    g->served = at;
     return at == last;
-}
-
-static __attribute__((noinline)) bool serve_some(struct pass *p, uint32_t count)
-{
-    struct glance_frames *f = p->frames;
-    uint32_t at = p->served;
-    if (f->taken - at < GLANCE_TAKE)
-        take_some(p, GLANCE_TAKE - (f->taken - at));
-    ask_some(f, at + GLANCE_ASK);
-    // What serve_of does not pass any more.
-    for (; f->again < at + GLANCE_AGAIN && f->again < f->asked; f->again++)
-        ask_again(&f->slots[f->again % GLANCE_SLOTS]);
-    return p->direct ? serve_of(p, count, true) : serve_of(p, count, false);
 }
 
 static const struct command *command_of(const struct worker *w, const struct glance_slot *s)
@@ -203,7 +264,7 @@ static uint32_t argv_of(const struct glance_slot *s, struct slice argv[3])
 static cold void stretch_slow(const struct pass *p, uint64_t ticks)
 {
     struct worker *w = p->conn->worker;
-    const struct glance_slot *s = &p->frames->slots[(p->served - 1) % GLANCE_SLOTS];
+    const struct glance_slot *s = &p->stream->slots[(p->stream->served - 1) % GLANCE_SLOTS];
     struct slice argv[3];
     uint32_t argc = argv_of(s, argv);
     stopwatch_keep(w, LOG_SLOW, stopwatch_blame(w, command_of(w, s), argv, argc, ticks), &p->conn->client);
@@ -226,7 +287,7 @@ static __attribute__((noinline)) bool serve_timed(struct pass *p)
     stretch_end(p);
     if (!serve_some(p, 1))
         return false;
-    const struct glance_slot *s = &p->frames->slots[(p->served - 1) % GLANCE_SLOTS];
+    const struct glance_slot *s = &p->stream->slots[(p->stream->served - 1) % GLANCE_SLOTS];
     struct slice argv[3];
     uint32_t argc = argv_of(s, argv);
     uint64_t now = reactor_ticks(w->reactor), ticks = ticks_between(w->watch.mark, now);
@@ -248,13 +309,6 @@ static void serve_all(struct pass *p)
     }
 }
 
-static inline bool may_look(const struct conn *c)
-{
-    const struct worker *w = c->worker;
-    return (c->client.flags & CLIENT_AUTHENTICATED) != 0 && w->route.mode == ROUTE_FULL_KEY && !w->store->has_recency &&
-           (c->only_shard != NO_SHARD || w->server->worker_count == 1);
-}
-
 static inline bool may_run(const struct conn *c, struct slice in)
 {
     struct worker *w = c->worker;
@@ -272,69 +326,58 @@ static void begin_stretch(struct worker *w)
     w->watch.rested = false;
 }
 
-static void begin_frames(struct glance_frames *f, const struct conn *c, const uint8_t *begin)
-{
-    f->begin = begin;
-    f->conn = c;
-    f->taken = f->asked = f->again = f->end = 0;
-}
-
 static void count_served(const struct pass *p)
 {
     struct conn *c = p->conn;
     struct worker *w = c->worker;
-    const struct item last = { .command = command_of(w, &p->frames->slots[(p->served - 1) % GLANCE_SLOTS]) };
+    const struct item last = { .command = command_of(w, &p->stream->slots[(p->stream->served - 1) % GLANCE_SLOTS]) };
     glance_count(c, &p->done, &last);
     w->stats.native_frames += p->served;
     if (unlikely(conn_unsent(c) > OUTPUT_HIGH))
         c->paused = true;
 }
 
+// These bytes are what the stream goes on with.
+static inline bool comes_next(const struct native_glance *g, const struct conn *c, const uint8_t *begin)
+{
+    const struct glance_receive *r = &g->receives[g->front % GLANCE_RECEIVES];
+    return g->front != g->back && r->begin == begin && r->conn == c;
+}
+
 size_t native_glance_run(struct conn *c, struct slice in)
 {
     struct worker *w = c->worker;
-    struct glance_frames *f = &w->native_glance.frames[w->native_glance.now];
-    in.len = in.len < GLANCE_BYTES ? in.len : GLANCE_BYTES;
-    if (!may_run(c, in))
+    struct native_glance *g = &w->native_glance;
+    if (!may_run(c, slice_of(in.data, in.len < GLANCE_BYTES ? in.len : GLANCE_BYTES)))
         return 0;
-    if (f->begin != in.data || f->conn != c)
-        begin_frames(f, c, in.data);
+    if (unlikely(!comes_next(g, c, in.data)))
+        begin_stream(g, c, in);
     conn_out_begin(c);
     begin_stretch(w);
-    struct pass p;
-    begin_pass(&p, c, f, in);
+    struct pass p = { .conn = c, .stream = g, .receive = g->front };
     p.may_set = w->options.maxmemory == 0 && store_lets_overwrite(w->store, false);
     serve_all(&p);
     stretch_end(&p);
     if (p.served > 0)
         count_served(&p);
     conn_out_end(c);
-    f->begin = NULL;
+    if (likely(p.used == in.len))
+        g->front++;
+    else
+        native_glance_forget(w);
     return p.used;
 }
 
-void native_glance_next(struct worker *w, const struct completion *next)
+void native_glance_over(struct worker *w, const struct completion *list, uint32_t count)
 {
     struct native_glance *g = &w->native_glance;
-    g->now ^= 1;
-    struct glance_frames *f = &g->frames[g->now];
-    if (f->begin != NULL)
-        ask_some(f, UINT32_MAX);
-    f = &g->frames[g->now ^ 1];
-    f->begin = NULL;
-    if (next == NULL || next->op->owner != OWNER_CONN_RECV || next->result <= AHEAD_BYTES || (next->flags & COMPLETION_BUFFER) == 0 ||
-        *next->data != FCNP_MAGIC)
-        return;
-    struct conn *c = container_of(next->op, struct conn, recv);
-    if (c->state != CONN_OPEN || c->carry.len > 0 || c->into_blob || !may_look(c))
-        return;
-    struct pass p;
-    begin_frames(f, c, next->data);
-    begin_pass(&p, c, f, slice_of(next->data, (size_t)next->result));
-    take_some(&p, GLANCE_NEXT);
+    g->list = list;
+    g->count = count;
+    g->now = 0;
+    native_glance_forget(w);
 }
 
 void native_glance_forget(struct worker *w)
 {
-    w->native_glance.frames[0].begin = w->native_glance.frames[1].begin = NULL;
+    w->native_glance.front = w->native_glance.back;
 }

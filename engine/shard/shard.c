@@ -98,10 +98,9 @@ static void on_completions(struct worker *w, const struct completion *done, uint
 {
     struct ahead ring[AHEAD_RING];
     uint32_t looked = 0, asked = 0;
-    native_glance_forget(w);
-    native_glance_next(w, count > 0 ? &done[0] : NULL);
+    native_glance_over(w, done, count);
     for (uint32_t i = 0; i < count; i++) {
-        native_glance_next(w, i + 1 < count ? &done[i + 1] : NULL);
+        w->native_glance.now = i;
         for (; looked < count && looked < i + AHEAD_USE; looked++)
             ahead_look(w, &done[looked], &ring[looked % AHEAD_RING]);
         for (; asked < looked && asked < i + AHEAD_ENTRY; asked++)
@@ -112,7 +111,7 @@ static void on_completions(struct worker *w, const struct completion *done, uint
             native_glance_forget(w);
         on_completion(w, &done[i]);
     }
-    native_glance_forget(w);
+    native_glance_over(w, NULL, 0);
 }
 
 static cold void on_put_off(struct worker *w)

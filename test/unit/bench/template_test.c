@@ -88,6 +88,23 @@ static void keys_go_to_the_specified_shards(void)
     check_equal(topology_shard(&(struct topology){ .shards = 1 }, UINT64_MAX), 0);
 }
 
+static void a_prefix_may_be_the_shard_alone(void)
+{
+    struct options o = options(OP_GET, true);
+    struct request_source s;
+    struct request r;
+    uint8_t out[256];
+    o.shard_prefix = true;
+    check_equal(workload_init(&w, &o, false), 0);
+    request_source_init(&s, &w, 1);
+    s.in_order = true;
+    s.next_key = 7;
+    s.shard = 3;
+    check_equal(workload_write(&s, out, &r), 21);
+    check(strcmp(hex(out, 21), "fa0201020d00000003000000050000006b65793a37") == 0);
+    workload_deinit(&w);
+}
+
 static void a_port_gets_the_keys_of_its_shard_and_all_of_them(void)
 {
     static const struct topology EIGHT = { .shards = 8, .direct_base_port = 1000 };
@@ -117,4 +134,5 @@ static void a_port_gets_the_keys_of_its_shard_and_all_of_them(void)
     workload_deinit(&w);
 }
 
-TESTS(TEST(frames_are_the_specifications), TEST(keys_go_to_the_specified_shards), TEST(a_port_gets_the_keys_of_its_shard_and_all_of_them))
+TESTS(TEST(frames_are_the_specifications), TEST(keys_go_to_the_specified_shards), TEST(a_prefix_may_be_the_shard_alone),
+      TEST(a_port_gets_the_keys_of_its_shard_and_all_of_them))

@@ -287,19 +287,20 @@ static bool agrees(struct slice frame)
     frame.data = exact;
     bool is_get = fcnp_hottest(frame, &hot);
     struct fcnp_hot get = hot;
-    bool is_routed = fcnp_routed(frame, &hot);
-    struct fcnp_hot routed = hot;
+    struct fcnp_small small = { 0 };
+    bool is_small = fcnp_small(frame.data, frame.len, &small);
     bool is_hot = fcnp_hot(frame, 100, &hot);
     parser.limits.frame_max = 100;
     int rc = fcnp_parse(&parser, frame, local, 8, &request, &used);
     bool ok = !is_hot;
     if (is_get && (!is_hot || get.opcode != hot.opcode || get.len != hot.len || get.flags != hot.flags || !slice_equal(get.key, hot.key) ||
                    !slice_equal(get.value, hot.value) || ((get.flags & FCNP_HASH) && get.key_hash != hot.key_hash) ||
+                   ((get.flags & FCNP_SHARD) && get.route_shard != hot.route_shard) ||
                    (get.flags == FCNP_FLAGS && (get.key_tag != hot.key_tag || get.route_shard != hot.route_shard))))
         ok = false;
-    else if (is_routed && (!is_hot || routed.opcode != hot.opcode || routed.len != hot.len || routed.flags != hot.flags ||
-                           hot.flags != FCNP_FLAGS || !slice_equal(routed.key, hot.key) || !slice_equal(routed.value, hot.value) ||
-                           routed.key_hash != hot.key_hash || routed.key_tag != hot.key_tag || routed.route_shard != hot.route_shard))
+    else if (is_small && (!is_hot || small.opcode != hot.opcode || small.len != hot.len || small.flags != hot.flags ||
+                          small.prefix != frame.data + FCNP_HEADER || !slice_equal(slice_of(small.key, small.key_len), hot.key) ||
+                          !slice_equal(slice_of(small.key + small.key_len, small.value_len), hot.value)))
         ok = false;
     else if (is_hot && rc == FCNP_READY) {
         ok = hot.len == used && hot.opcode == request.opcode && hot.flags == request.flags && !request.bare &&
@@ -320,16 +321,19 @@ static void frames_with_these_prefixes_are_the_hottest(void)
         "fa020101 19000000 5aab25f6b50369be 0d000000 616c70686120616c7068612061",
         "fa020100 18000000 14000000 616c70686120616c70686120616c706861202020",
         "fa020207 25000000 5aab25f6b50369be 03000000 be00000000000000 05000000 04000000 616c706861 62657461",
+        "fa020102 15000000 03000000 0d000000 616c70686120616c7068612061",
         "fa020103 1d000000 5aab25f6b50369be 00000000 0d000000 616c70686120616c7068612061", // another prefix
     };
     for (size_t i = 0; i < sizeof FRAMES / sizeof FRAMES[0]; i++) {
         struct fcnp_hot hot = { 0 };
         struct slice whole = hex(FRAMES[i]);
-        check_equal(fcnp_hottest(whole, &hot), i < 4);
-        check(i >= 4 || hot.len == whole.len);
+        check_equal(fcnp_hottest(whole, &hot), i < 5);
+        check(i >= 5 || hot.len == whole.len);
         check(!fcnp_hottest(slice_of(whole.data, whole.len - 1), &hot));
-        check_equal(fcnp_routed(whole, &hot), i == 0 || i == 3);
-        check(!fcnp_routed(slice_of(whole.data, whole.len - 1), &hot));
+        check(i != 4 || hot.route_shard == 3);
+        struct fcnp_small small = { 0 };
+        check(fcnp_small(whole.data, whole.len, &small) && small.len == whole.len);
+        check(!fcnp_small(whole.data, whole.len - 1, &small));
     }
 }
 
