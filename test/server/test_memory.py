@@ -5,7 +5,7 @@ import re
 import tempfile
 import threading
 
-from harness import BACKENDS, SLOW, Server, check, check_equal, test, wait_until
+from harness import BACKENDS, ONCE, SLOW, Server, check, check_equal, test, wait_until
 
 
 def memory(c):
@@ -44,6 +44,13 @@ def off(c):
     parts += m["mem_aof_buffer"] + m["mem_snapshot"]
     check(abs(parts - m["used_memory_accounted"]) < 1 << 20, f"the sum is {m['used_memory_accounted']}, its parts are {parts}")
     return m["used_memory_accounted"] / m["used_memory_rss"] - 1
+
+
+@test(ONCE, own=True, skerry_only=True)
+def the_allocator_that_info_names_is_the_one_in_use(config):
+    with Server(config) as s, s.client() as c, open(f"/proc/{s.pid}/maps") as maps:
+        named = b"mem_allocator:mimalloc" in c.must("INFO", "memory")
+        check_equal("libmimalloc" in maps.read(), named)
 
 
 @test(BACKENDS, own=True, skerry_only=True)
