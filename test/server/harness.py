@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts servers on free loopback ports and speaks RESP to them over raw sockets. Standard library only."""
 
+import contextlib
 import copy
 import os
 import random
@@ -273,6 +274,38 @@ def free_port():
                 return port
             except OSError:
                 continue
+
+
+def held_ports(first, count):
+    """Sockets that hold the ports, or None. Who asks as free_port does is refused them; a server, which reuses addresses, is not."""
+    held = []
+    for port in range(first, first + count):
+        s = socket.socket()
+        held.append(s)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            with socket.socket() as strict:
+                strict.bind(("127.0.0.1", port))
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            for one in held:
+                one.close()
+            return None
+    return held
+
+
+@contextlib.contextmanager
+def free_range(count):
+    """The first of `count` ports in a row that nobody else gets meanwhile: a server may be started on them."""
+    held = None
+    while held is None:
+        first = random.randrange(PORTS[0], PORTS[1] - count)
+        held = held_ports(first, count)
+    try:
+        yield first
+    finally:
+        for s in held:
+            s.close()
 
 
 class Server:

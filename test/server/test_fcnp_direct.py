@@ -7,23 +7,16 @@ import re
 import harness
 from compat import fcnp_client as fcnp
 from compat.fcnp_client import Ok
-from harness import ALL, BACKENDS, ONCE, Client, Server, check, free_port, run_to_end, test
+from harness import ALL, BACKENDS, ONCE, Client, Server, check, free_range, run_to_end, test
 from test_fcnp import check_equal
 
 
 def start(config, *args):
     """A server with direct ports somewhere free."""
-    for _ in range(50):
-        base = free_port()
-        try:
-            s = Server(config, "--direct-ports", "yes", "--direct-base-port", base, *args)
-        except harness.Failure as why:
-            if "cannot listen" in str(why) or "overlap" in str(why):
-                continue
-            raise
-        s.base = base
-        return s
-    raise harness.Failure("no free range of ports was found")
+    with free_range(1 + config.shards) as port:
+        s = Server(config, "--direct-ports", "yes", "--direct-base-port", port + 1, *args, port=port)
+    s.base = port + 1
+    return s
 
 
 def port_of(s, shard):
@@ -188,7 +181,8 @@ def ports_that_cannot_be_had_are_refused_at_start(config):
         check_equal(status, 1, f"{args}: exit status")
         check(why in said, f"{args}: said {said[-200:]!r}")
     with start(config) as s:
-        status, said = run_to_end(config, "--direct-ports", "yes", "--port", free_port(), "--direct-base-port", s.base)
+        with free_range(1) as port:
+            status, said = run_to_end(config, "--direct-ports", "yes", "--port", port, "--direct-base-port", s.base)
         check_equal(status, 1, "exit status when a port is taken")
         check("cannot listen" in said and "shard 0's" in said, f"said {said[-200:]!r}")
         check_equal(s.raw().call("CONFIG", "GET", "direct-*"), [b"direct-ports", b"yes", b"direct-base-port", str(s.base).encode()])
