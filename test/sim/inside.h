@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the files of the world's reactors share (world.c: sockets and turns; files.c: file ops).
+// What the files of the world's reactors share (world.c: turns; sockets.c: connections; files.c: file ops).
 #pragma once
 
 #include "test/sim/world.h"
@@ -39,6 +39,8 @@ struct sim_reactor {
 };
 
 bool world_happens(struct world *w, uint32_t permille);
+// True once: at the occasion that was drawn.
+bool world_strikes(struct world *w, enum world_bug bug);
 struct completion *world_complete(struct sim_reactor *s, struct op *op, int32_t result, uint16_t flags);
 
 // ---- files.c
@@ -49,3 +51,19 @@ void files_cancel(struct sim_reactor *s, struct op *cancel);
 void files_progress(struct sim_reactor *s);
 // When the next one is; NEVER: there is none.
 uint64_t files_next_ns(const struct sim_reactor *s);
+
+// ---- sockets.c
+
+// A free one of just this length, or -ENOBUFS.
+int sockets_buffer(struct sim_reactor *s, size_t len);
+void sockets_buffer_return(struct reactor *r, uint16_t buffer);
+void sockets_start(struct sim_reactor *s, struct socket *c, struct op *op);
+void sockets_accept(struct sim_reactor *s, struct op *op);
+void sockets_cancel(struct sim_reactor *s, struct op *op);
+// What a send gets from a connection that takes nothing any more; 0: it takes.
+int sockets_send_refusal(struct world *w, const struct socket *c);
+// Is there anything that this connection's ops wait for?
+bool sockets_may_progress(struct world *w, struct socket *c);
+void sockets_progress(struct sim_reactor *s);
+// Gives back the memory of zero-copy sends that is due.
+void sockets_end_loans(struct sim_reactor *s);
