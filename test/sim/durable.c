@@ -18,6 +18,7 @@ void durable_init(struct durable *d, struct sim *sim, enum durable_policy policy
     d->requests = DURABLE_ANY(p, 30, 100, 250);
     d->value_max = DURABLE_ANY(p, 30, 300, 3000, 3000, 40000);
     d->databases = sim_databases(sim) > DURABLE_CLIENTS_MAX && prng_below(p, 2) == 0;
+    d->swaps = d->databases && sim_databases(sim) >= 2 * DURABLE_CLIENTS_MAX;
     d->snapshots = sim_asks_snapshots(sim);
     d->switches = sim_switches_log(sim);
     durable_log_begin(d, sim_logs(sim));

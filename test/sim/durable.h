@@ -7,7 +7,7 @@
 //   O3  under everysec, for each shard every write that was acknowledged a second before the last acknowledgement or earlier
 //   O4  under always, everything that anybody has read
 //   O5  only what was written, and nothing that an earlier crash took
-//       of a transaction (MULTI, MSET, FLUSHDB) all or nothing; after a crash without writes in between, the same again
+//       of a transaction (MULTI, MSET, FLUSHDB, SWAPDB) all or nothing; after a crash without writes in between, the same again
 //
 // Where the log is switched on and off, these hold for what was done while it counted: from the OK to `CONFIG SET appendonly yes` to the
 // sending of the next `no`. The OK to yes says that what was acknowledged before it was asked for is durable, the OK to no the same of what
@@ -49,6 +49,7 @@ struct durable_key {
     char name[32];
     uint32_t owner, shard;
     uint32_t db;
+    uint32_t twin;                // the key of this name in its owner's other database; UINT32_MAX: there is none
     struct durable_write *writes; // [i]: state i + 1
     uint32_t count, cap;
     uint32_t base;    // states below cannot be seen any more
@@ -106,6 +107,7 @@ struct durable {
     enum durable_policy policy;
     enum durable_phase phase;
     bool databases; // each client has one of its own
+    bool swaps;     // and another one: SWAPDB now and then
     bool snapshots; // BGSAVE and BGREWRITEAOF now and then
     bool switches;  // the first client switches the log on and off
     bool counts;    // the log does, as the clients know for certain

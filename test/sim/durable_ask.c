@@ -13,13 +13,26 @@
 
 // ---- keys
 
+static uint32_t number_of(const struct durable *d, const struct durable_key *k)
+{
+    return (uint32_t)(k - d->keys);
+}
+
 static struct durable_key *new_key(struct durable *d, struct durable_client *c)
 {
     struct durable_key *k = &d->keys[d->key_count++];
-    *k = (struct durable_key){ .owner = c->id, .db = d->databases ? c->id : 0 };
+    *k = (struct durable_key){ .owner = c->id, .db = d->databases ? c->id : 0, .twin = UINT32_MAX };
     snprintf(k->name, sizeof k->name, "%u:%u:%" PRIu64, c->id, d->key_count, prng_next(&c->prng) % 1000);
     k->shard = route_shard(sim_route(d->sim), slice_cstr(k->name));
     buf_init(&k->value, BUF_NO_LIMIT);
+    if (!d->swaps)
+        return k;
+    struct durable_key *twin = &d->keys[d->key_count];
+    k->twin = d->key_count++;
+    *twin = *k;
+    twin->twin = number_of(d, k);
+    twin->db = c->id + DURABLE_CLIENTS_MAX;
+    buf_init(&twin->value, BUF_NO_LIMIT);
     return k;
 }
 
@@ -28,16 +41,11 @@ static struct durable_key *own_key(struct durable *d, struct durable_client *c)
 {
     uint32_t *slot = &c->own[prng_below(&c->prng, DURABLE_OWN_KEYS)];
     if (*slot == UINT32_MAX || d->keys[*slot].given_up) {
-        if (d->key_count == DURABLE_KEYS_MAX)
+        if (d->key_count + 1 + d->swaps > DURABLE_KEYS_MAX)
             return NULL;
-        *slot = (uint32_t)(new_key(d, c) - d->keys);
+        *slot = number_of(d, new_key(d, c));
     }
     return &d->keys[*slot];
-}
-
-static uint32_t number_of(const struct durable *d, const struct durable_key *k)
-{
-    return (uint32_t)(k - d->keys);
 }
 
 // ---- requests
@@ -297,11 +305,45 @@ static void ask_flush(struct durable *d, struct durable_client *c)
     say(c, 1, "FLUSHDB");
     for (uint32_t i = 0; i < d->key_count; i++) {
         struct durable_key *k = &d->keys[i];
-        if (k->owner != c->id)
+        if (k->owner != c->id || k->db != c->db)
             continue;
         k->value.len = 0;
         k->deadline_ms = 0;
         note_write(d, c, k, due, false, group);
+    }
+}
+
+// Whether the client knows what is in its two databases.
+static bool may_swap(const struct durable *d, const struct durable_client *c)
+{
+    for (uint32_t i = 0; i < d->key_count; i++)
+        if (d->keys[i].owner == c->id && (d->keys[i].given_up || d->keys[i].refused))
+            return false;
+    return d->swaps;
+}
+
+// They change places.
+static void ask_swap(struct durable *d, struct durable_client *c)
+{
+    struct durable_due *due = due_add(d, c, DUE_WRITES);
+    uint64_t group = ++d->groups;
+    due->group = group;
+    say(c, 3, "SWAPDB");
+    say_number(c, c->id);
+    say_number(c, c->id + DURABLE_CLIENTS_MAX);
+    for (uint32_t i = 0; i < d->key_count; i++) {
+        struct durable_key *k = &d->keys[i];
+        if (k->owner != c->id || k->twin < i)
+            continue;
+        struct durable_key *twin = &d->keys[k->twin];
+        struct buf value = k->value;
+        int64_t deadline_ms = k->deadline_ms;
+        k->value = twin->value;
+        k->deadline_ms = twin->deadline_ms;
+        twin->value = value;
+        twin->deadline_ms = deadline_ms;
+        note_write(d, c, k, due, k->value.len > 0, group);
+        note_write(d, c, twin, due, twin->value.len > 0, group);
     }
 }
 
@@ -358,6 +400,8 @@ void durable_ask(struct durable *d, struct durable_client *c)
     struct durable_key *k = own_key(d, c);
     if (pick < 35 && d->databases)
         ask_flush(d, c);
+    else if (pick < 40 && may_swap(d, c))
+        ask_swap(d, c);
     else if (pick < 50)
         ask_mset(d, c);
     else if (pick < 65)

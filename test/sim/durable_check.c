@@ -124,6 +124,13 @@ static bool survived(const struct durable_key *k, uint32_t state)
     return state <= k->low;
 }
 
+// It was done for certain: not if nobody was told so, on a connection that had ended when what is there was asked for on another one.
+static bool was_done(const struct durable_key *k, uint32_t state)
+{
+    const struct durable_write *w = &k->writes[state - 1];
+    return survived(k, state) && (w->replied_ns != NEVER || w->connection == k->writes[k->low - 1].connection);
+}
+
 static bool lost(const struct durable_key *k, uint32_t state)
 {
     return state > k->high;
@@ -136,7 +143,7 @@ static void check_group(struct durable *d, const struct durable_key *k, uint32_t
     for (uint32_t i = 0; i < d->key_count; i++) {
         const struct durable_key *other = &d->keys[i];
         for (uint32_t s = other->count; other->owner == k->owner && !other->refused && s > other->base; s--) {
-            if (other->writes[s - 1].group == group && survived(k, state) && lost(other, s))
+            if (other->writes[s - 1].group == group && lost(other, s))
                 world_fail(world_of(d), "half a transaction survived: state %u of %s, and not state %u of %s", state, k->name, s,
                            other->name);
         }
@@ -197,7 +204,7 @@ void durable_check_audit(struct durable *d)
         for (uint32_t s = k->base + 1; !k->refused && s <= k->count; s++) {
             if (lost(k, s))
                 check_lost(d, k, s);
-            else if (survived(k, s) && k->writes[s - 1].group != 0)
+            else if (k->writes[s - 1].group != 0 && was_done(k, s))
                 check_group(d, k, s);
         }
     }
@@ -206,6 +213,8 @@ void durable_check_audit(struct durable *d)
         struct durable_key *k = &d->keys[i];
         k->base = k->safe = k->replied = k->seen = k->promised = k->shown = k->low;
         k->count = k->high;
+        for (uint32_t s = k->base; s < k->count; s++)
+            k->writes[s].group = 0; // that all of it is there has just been looked at; which of these states it is in is not known
         k->given_up = false;
         k->doubt = 0;
     }

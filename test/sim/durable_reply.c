@@ -43,6 +43,8 @@ static void give_up(struct durable *d, const struct durable_due *due, struct dur
 static void refuse(struct durable *d, const struct durable_due *due, struct durable_key *k, uint32_t state)
 {
     k->given_up = k->refused = true;
+    if (k->twin != UINT32_MAX) // a SWAPDB behind it took it for granted
+        d->keys[k->twin].given_up = d->keys[k->twin].refused = true;
 }
 
 static bool starts(struct slice line, const char *with)
