@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "base/free_list.h"
 #include "base/list.h"
 #include "engine/store/store.h"
 #include "persist/format.h"
@@ -61,10 +62,9 @@ struct effects {
     // Dirty keys.
     struct dirty **chains; // by print
     uint32_t count, mask;
-    struct dirty *free; //
-    uint32_t free_count;
-    uint64_t key_bytes;  // of keys that their nodes do not hold
-    struct list *shards; // [own shards]: their dirty keys
+    struct free_list free; // nodes
+    uint64_t key_bytes;    // of keys that their nodes do not hold
+    struct list *shards;   // [own shards]: their dirty keys
     struct fresh fresh;
     // The batch being built.
     struct log_port *port;   // NULL: no log; without `logs`: one that is being switched off (logging_switch.h)

@@ -7,7 +7,6 @@
 #include "engine/shard/effects_records.h"
 
 #define CHAINS_MIN 256
-#define FREE_KEEP  4096 // nodes kept for later
 
 int effects_dirty_init(struct effects *e, uint32_t shards)
 {
@@ -27,13 +26,7 @@ static void give_back(struct effects *e, struct dirty *d)
         e->key_bytes -= d->key_len;
         free(d->key);
     }
-    if (e->free_count >= FREE_KEEP) {
-        free(d);
-        return;
-    }
-    d->next = e->free;
-    e->free = d;
-    e->free_count++;
+    free_list_give(&e->free, d);
 }
 
 void effects_dirty_remove(struct effects *e, struct dirty *d)
@@ -52,10 +45,7 @@ void effects_dirty_deinit(struct effects *e, uint32_t shards)
     for (uint32_t i = 0; e->shards != NULL && i < shards; i++)
         list_for_each_safe (node, &e->shards[i])
             effects_dirty_remove(e, container_of(node, struct dirty, link));
-    for (struct dirty *d = e->free, *next; d != NULL; d = next) {
-        next = d->next;
-        free(d);
-    }
+    free_list_deinit(&e->free);
     free(e->chains);
     free(e->shards);
 }
@@ -81,13 +71,7 @@ static void grow(struct effects *e)
 
 static struct dirty *dirty_new(struct effects *e, struct slice key)
 {
-    struct dirty *d = e->free;
-    if (d != NULL) {
-        e->free = d->next;
-        e->free_count--;
-    } else {
-        d = malloc(sizeof *d);
-    }
+    struct dirty *d = free_list_new(&e->free, sizeof *d);
     if (d == NULL)
         return NULL;
     d->key = key.len <= KEY_INLINE ? d->bytes : malloc(key.len);
@@ -128,5 +112,5 @@ struct dirty *effects_dirty_add(struct worker *w, struct keyspace *ks, uint64_t 
 
 uint64_t effects_dirty_memory(const struct effects *e)
 {
-    return (e->count + e->free_count) * sizeof(struct dirty) + e->key_bytes + (e->mask + UINT64_C(1)) * sizeof *e->chains;
+    return (e->count + e->free.count) * sizeof(struct dirty) + e->key_bytes + (e->mask + UINT64_C(1)) * sizeof *e->chains;
 }

@@ -22,6 +22,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/free_list.h"
 #include "base/list.h"
 
 struct blob;
@@ -76,9 +77,9 @@ struct gate {
     struct gate_need serve; // of what runs for another worker
     // Keys whose last change is not durable yet; under level always.
     struct undurable **chains;
-    struct undurable *free;
-    struct list order; // by position
-    uint32_t count, mask, free_count;
+    struct free_list free; // nodes
+    struct list order;     // by position
+    uint32_t count, mask;
     uint64_t floor;                     // a position up to this may have changed any key
     struct gate_step steps[GATE_STEPS]; // a ring, oldest first
     uint32_t step_first, step_count;

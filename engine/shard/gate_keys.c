@@ -6,7 +6,6 @@
 #include "engine/shard/gate_inside.h"
 
 #define CHAINS_MIN 256
-#define FREE_KEEP  4096 // nodes kept for later
 
 struct undurable {
     struct undurable *next; // of its chain
@@ -28,16 +27,13 @@ void gate_keys_deinit(struct gate *g)
     struct list *node;
     while ((node = list_take_first(&g->order)) != NULL)
         free(container_of(node, struct undurable, link));
-    for (struct undurable *u = g->free, *next; u != NULL; u = next) {
-        next = u->next;
-        free(u);
-    }
+    free_list_deinit(&g->free);
     free(g->chains);
 }
 
 uint64_t gate_keys_memory(const struct gate *g)
 {
-    return ((uint64_t)g->count + g->free_count) * sizeof(struct undurable) + (g->mask + UINT64_C(1)) * sizeof *g->chains;
+    return ((uint64_t)g->count + g->free.count) * sizeof(struct undurable) + (g->mask + UINT64_C(1)) * sizeof *g->chains;
 }
 
 static struct undurable **chain_of(const struct gate *g, uint64_t hash)
@@ -88,13 +84,7 @@ void gate_changed(struct worker *w, uint64_t hash)
         list_append(&g->order, &u->link);
         return;
     }
-    u = g->free;
-    if (u != NULL) {
-        g->free = u->next;
-        g->free_count--;
-    } else {
-        u = malloc(sizeof *u);
-    }
+    u = free_list_new(&g->free, sizeof *u);
     if (u == NULL) {
         gate_changed_all(w);
         return;
@@ -128,12 +118,6 @@ void gate_keys_forget(struct gate *g)
         *at = u->next;
         list_remove(node);
         g->count--;
-        if (g->free_count >= FREE_KEEP) {
-            free(u);
-            continue;
-        }
-        u->next = g->free;
-        g->free = u;
-        g->free_count++;
+        free_list_give(&g->free, u);
     }
 }

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #define CHAINS_MIN 64
-#define FREE_KEEP  4096 // queues kept for later
 
 static const bool COMPATIBLE[INTENT_MODES][INTENT_MODES] = {
     [INTENT_SHARED] = { [INTENT_SHARED] = true, [INTENT_SOME_SHARED] = true },
@@ -33,10 +32,7 @@ int intents_init(struct intents *t)
 void intents_deinit(struct intents *t)
 {
     assert(t->count == 0 && t->queues == 0);
-    for (struct intent_queue *q = t->free, *next; q != NULL; q = next) {
-        next = q->next;
-        free(q);
-    }
+    free_list_deinit(&t->free);
     free(t->chains);
 }
 
@@ -91,13 +87,11 @@ static void grow(struct intents *t)
 
 static int reserve(struct intents *t, uint32_t queues)
 {
-    while (t->free_count < queues) {
+    while (t->free.count < queues) {
         struct intent_queue *q = malloc(sizeof *q);
         if (q == NULL)
             return -ENOMEM;
-        q->next = t->free;
-        t->free = q;
-        t->free_count++;
+        free_list_keep(&t->free, q);
     }
     return 0;
 }
@@ -109,10 +103,8 @@ static struct intent_queue *open_queue(struct intents *t, uint64_t print)
         return q;
     if (t->queues > t->mask)
         grow(t);
-    q = t->free;
+    q = free_list_take(&t->free);
     assert(q != NULL); // reserved
-    t->free = q->next;
-    t->free_count--;
     queue_init(q, print);
     struct intent_queue **chain = chain_of(t, print);
     q->next = *chain;
@@ -130,13 +122,7 @@ static void close_queue(struct intents *t, struct intent_queue *q)
         at = &(*at)->next;
     *at = q->next;
     t->queues--;
-    if (t->free_count >= FREE_KEEP) {
-        free(q);
-        return;
-    }
-    q->next = t->free;
-    t->free = q;
-    t->free_count++;
+    free_list_give(&t->free, q);
 }
 
 // ---- granting

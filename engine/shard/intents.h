@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "base/free_list.h"
 #include "base/list.h"
 
 enum intent_mode { INTENT_SHARED, INTENT_EXCLUSIVE, INTENT_SOME_SHARED, INTENT_SOME_EXCLUSIVE };
@@ -47,7 +48,7 @@ struct ticket {
 };
 
 struct intent_queue {
-    struct intent_queue *next; // of its chain, or of the free ones
+    struct intent_queue *next; // of its chain
     struct list intents;
     struct list *asks; // the first that is not granted, or the list itself
     uint64_t print;
@@ -59,9 +60,8 @@ struct intents {
     uint32_t count; // tickets
     uint32_t queues;
     uint32_t mask; // of chains
-    uint32_t free_count;
     struct intent_queue **chains;
-    struct intent_queue *free;
+    struct free_list free; // nodes
     struct intent_queue root;
     struct list ready; // tickets that nobody has taken yet
 };
