@@ -6,6 +6,7 @@ the median of the ratios within a round. A turn during which others had more tha
 
     bench/limits.py pinned       one worker and its rivals on one core, the client on another
     bench/limits.py workers      one worker and two, and the client, on all cores as the kernel likes
+    bench/limits.py shared       one worker and two on one core, the client on another: what travelling costs where nobody has to be woken elsewhere
 
 Echo sends 64 bytes both ways: GET of 64-byte values has 107 bytes (36 there, 71 back), SET 112 (107 and 5). Prints tables."""
 
@@ -28,7 +29,7 @@ TRIES = 5
 def contestants(options):
     """(name, program, arguments, echo) of the group."""
     build = pathlib.Path(options.build)
-    if options.group == "workers":
+    if options.group != "pinned":
         for io in ("uring", "epoll"):
             for workers in (1, 2):
                 arguments = ["--io", io, "--workers", str(workers), "--shards", "2", "--bind", "127.0.0.1"]
@@ -53,7 +54,7 @@ def start(options, stack, index, name, program, arguments, echo):
     server = Server(name, str(program), arguments, echo)
     if not server.installed():
         raise Failed(f"no {program}; build first")
-    running = stack.enter_context(Running(server, own, options.server_core if options.group == "pinned" else None))
+    running = stack.enter_context(Running(server, own, options.server_core if options.group != "workers" else None))
     if not echo:
         bench(own, ["--preload", "--duration", "0", "--value-size", "64"], None)
     return running
@@ -66,7 +67,7 @@ def processor_time():
 
 
 def turn(options, running, mix, pipeline):
-    client = str(options.client_core) if options.group == "pinned" else None
+    client = str(options.client_core) if options.group != "workers" else None
     load = ["--mix", "echo" if running.server.echo else mix, "--pipeline", str(pipeline), "--value-size", "64",
             "--duration", str(options.duration), "--warmup", "0.1"]
     for _ in range(TRIES):
@@ -138,7 +139,7 @@ def worker_lines(options, rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("group", choices=["pinned", "workers"])
+    parser.add_argument("group", choices=["pinned", "workers", "shared"])
     parser.add_argument("--pipelines", default="1,16,64", type=lambda text: [int(p) for p in text.split(",")])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--duration", type=float, default=0.4, help="seconds of a turn")
