@@ -14,6 +14,7 @@
 
 #include "base/prng.h"
 #include "bench/alone.h"
+#include "bench/histogram.h"
 #include "engine/store/store.h"
 #include "reactor/memory.h"
 
@@ -30,6 +31,7 @@ struct bench {
     struct prng prng;
     uint64_t ops;
     uint64_t resident_before;
+    struct histogram writes; // ns of CPU time, the room that was made for them included
     uint8_t value[VALUE_MAX];
 };
 
@@ -39,11 +41,11 @@ static uint64_t grown(const struct bench *b)
     return now > b->resident_before ? now - b->resident_before : 0;
 }
 
-static double cpu_seconds(void)
+static uint64_t cpu_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 static bool open_store(struct bench *b, uint64_t memory_max, enum store_policy policy)
@@ -79,7 +81,6 @@ static void set(struct bench *b, uint64_t id, size_t len)
         printf("out of memory\n");
         exit(1);
     }
-    tend(b);
 }
 
 static bool drop(struct bench *b, uint64_t id)
@@ -111,15 +112,19 @@ static int run_mix(struct bench *b, uint64_t bytes, size_t least, size_t most)
     if (!open_store(b, 0, STORE_NOEVICTION))
         return 1;
     uint64_t ids = 0, gone = 0;
-    for (; store_memory_used(b->store) < bytes && ids < KEYS_MAX; ids++)
+    for (; store_memory_used(b->store) < bytes && ids < KEYS_MAX; ids++) {
         set(b, ids, draw_len(b, least, most));
+        tend(b);
+    }
     report(b, "loaded");
     for (uint64_t id = 0; id < ids; id++)
         gone += prng_below(&b->prng, 2) == 0 && drop(b, id);
     settle(b);
     report(b, "half gone");
-    while (store_memory_used(b->store) < bytes)
+    while (store_memory_used(b->store) < bytes) {
         set(b, ids++, draw_len(b, least, most));
+        tend(b);
+    }
     report(b, "refilled");
     settle(b);
     report(b, "settled");
@@ -138,25 +143,27 @@ static const struct phase PHASES[] = {
     { "64K-256K", 65536, 262144 }, { "100", 100, 100 },         { "16-64K again", 16, 65536 },
 };
 
-// Writes three times the limit.
+// Writes twice the limit.
 static void run_phase(struct bench *b, const struct phase *p, uint64_t limit, uint64_t *id)
 {
     uint64_t written = 0, refused = 0, sets = 0, most = 0, accounted = 0, samples = 0;
-    double used = 0, begin = cpu_seconds(), worst = 0;
+    double used = 0;
     uint64_t before = keyspace_stats(b->ks).evicted;
+    histogram_init(&b->writes);
     while (written < 2 * limit) {
-        double asked = cpu_seconds();
+        size_t len = draw_len(b, p->least, p->most);
+        uint64_t begin = cpu_ns();
         bool room = store_make_room(b->store, NOW_MS);
-        asked = cpu_seconds() - asked;
-        worst = asked > worst ? asked : worst;
+        if (room)
+            set(b, (*id)++, len);
+        histogram_record(&b->writes, cpu_ns() - begin, 1);
         if (!room) {
             refused++;
             for (int i = 0; i < 16; i++)
                 (void)drop(b, *id - 1 - prng_below(&b->prng, *id < KEYS_MAX ? *id : KEYS_MAX));
             continue;
         }
-        size_t len = draw_len(b, p->least, p->most);
-        set(b, (*id)++, len);
+        tend(b);
         written += len + KEY_LEN;
         if (++sets % 256 == 0) {
             uint64_t now = grown(b);
@@ -167,12 +174,13 @@ static void run_phase(struct bench *b, const struct phase *p, uint64_t limit, ui
             samples++;
         }
     }
-    printf("%-13s resident at most %+7.2f MiB (%+5.1f %%) over the limit (accounted %+7.2f), %5.1f %% of it in use; a set %6.2f us, room "
-           "at most %6.1f us; "
-           "%llu evicted, %llu refused\n",
+    const struct histogram *h = &b->writes;
+    printf("%-13s resident at most %+7.2f MiB (%+5.1f %%) over the limit (accounted %+7.2f), %5.1f %% of it in use; "
+           "%llu writes, us: mean %.2f, p99 %.1f, p99.9 %.1f, p99.99 %.1f, longest %.1f; %llu evicted, %llu refused\n",
            p->name, ((double)most - (double)limit) / MIB, 100 * ((double)most / (double)limit - 1),
-           ((double)accounted - (double)limit) / MIB, 100 * used / (double)samples / (double)limit,
-           (cpu_seconds() - begin) / (double)sets * 1e6, worst * 1e6, (unsigned long long)(keyspace_stats(b->ks).evicted - before),
+           ((double)accounted - (double)limit) / MIB, 100 * used / (double)samples / (double)limit, (unsigned long long)h->count,
+           histogram_mean(h) / 1e3, (double)histogram_percentile(h, 99) / 1e3, (double)histogram_percentile(h, 99.9) / 1e3,
+           (double)histogram_percentile(h, 99.99) / 1e3, (double)h->max / 1e3, (unsigned long long)(keyspace_stats(b->ks).evicted - before),
            (unsigned long long)refused);
 }
 

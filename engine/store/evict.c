@@ -123,15 +123,33 @@ static struct keyspace *draw_keyspace(struct store *s, bool only_volatile)
     return best;
 }
 
-// An entry by chance from the index; 0 = none found in a few tries (few have deadlines).
-static uint32_t draw_ref(struct store *s, const struct keyspace *ks, bool only_volatile)
+// An entry by chance from the index, the first place looked at being that of `random`; 0 = none found in a few tries (few have deadlines).
+static uint32_t draw_ref(struct store *s, const struct keyspace *ks, bool only_volatile, uint64_t random)
 {
-    for (uint32_t i = 0; i < PLACE_TRIES; i++) {
-        uint32_t ref = index_random(&s->world, &ks->index, prng_next(&s->prng));
+    for (uint32_t i = 0; i < PLACE_TRIES; i++, random = prng_next(&s->prng)) {
+        uint32_t ref = index_random(&s->world, &ks->index, random);
         if (ref != 0 && (!only_volatile || (store_entry(s, ref)->head & ENTRY_HEAD_DEADLINE) != 0))
             return ref;
     }
     return 0;
+}
+
+// All their buckets are asked for before the first is looked at, and their entries likewise. Fewer than SAMPLES: none found.
+static uint32_t draw_refs(struct store *s, const struct keyspace *ks, bool only_volatile, uint32_t refs[SAMPLES])
+{
+    uint64_t random[SAMPLES];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < SAMPLES; i++) {
+        random[i] = prng_next(&s->prng);
+        keyspace_prefetch(ks, random[i]);
+    }
+    for (uint32_t i = 0; i < SAMPLES; i++) {
+        refs[count] = draw_ref(s, ks, only_volatile, random[i]);
+        if (refs[count] == 0)
+            break;
+        entry_prefetch(store_entry(s, refs[count++]));
+    }
+    return count;
 }
 
 // The pool
@@ -201,15 +219,10 @@ static void fill_pool(struct store *s, const struct policy *policy, int64_t now_
     // The wheel's nearest place has the nearest deadlines, but may be as wide as all there are: chance draws beside it.
     if (policy->by == BY_DEADLINE)
         fill_from_wheel(s, true, now_ms);
-    uint32_t drawn = 0;
     struct keyspace *ks = draw_keyspace(s, policy->only_volatile);
-    for (uint32_t i = 0; ks != NULL && i < SAMPLES; i++) {
-        uint32_t ref = draw_ref(s, ks, policy->only_volatile);
-        if (ref == 0)
-            break;
-        pool_offer(s, ks, ref, keyspace_hash(ks, entry_key(store_entry(s, ref))), now_ms);
-        drawn++;
-    }
+    uint32_t refs[SAMPLES], drawn = ks != NULL ? draw_refs(s, ks, policy->only_volatile, refs) : 0;
+    for (uint32_t i = 0; i < drawn; i++)
+        pool_offer(s, ks, refs[i], keyspace_hash(ks, entry_key(store_entry(s, refs[i]))), now_ms);
     if (drawn == 0 && policy->only_volatile)
         fill_from_wheel(s, false, now_ms);
     else if (drawn == 0 && ks != NULL)

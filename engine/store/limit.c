@@ -4,12 +4,12 @@
 #include "engine/store/compact.h"
 #include "engine/store/inside.h"
 
-// Of what a slice's budget is, a call may use so much: 128 to 2048 small entries moved.
-#define RELIEF_LEAST       512u
+// Of what a slice's budget is, a call may use so much: 64 small entries moved, and up to 2048 where too much is held.
+#define RELIEF_LEAST       256u
 #define RELIEF_MOST        8192u
-#define RELIEF_BYTES       256u // one for so many too many
-#define RELIEF_REST        8u   // calls, after one that found no slab to be drained
-#define KEEP_FREE_GRANULES 32u  // at most 2 MiB, and a 64th of all, stay at hand
+#define RELIEF_BYTES       64u // one for so many too many
+#define RELIEF_REST        8u  // calls, after one that found no slab to be drained
+#define KEEP_FREE_GRANULES 32u // at most 2 MiB, and a 64th of all, stay at hand
 
 static uint64_t margin(const struct store *s)
 {
@@ -47,6 +47,12 @@ uint64_t limit_excess(const struct store *s)
     return (have - most) * LIMIT_PRESSURE - (max - used);
 }
 
+uint64_t limit_overrun(const struct store *s)
+{
+    uint64_t most = s->options.memory_max + 2 * margin(s), have = held(s);
+    return have > most ? have - most : 0;
+}
+
 void limit_relieve(struct store *s)
 {
     uint64_t have = held(s), most = s->options.memory_max + margin(s);
@@ -60,7 +66,7 @@ void limit_relieve(struct store *s)
         s->relief_rest--;
         return;
     }
-    uint64_t wanted = RELIEF_LEAST + (have - most) / RELIEF_BYTES;
+    uint64_t wanted = RELIEF_LEAST + limit_overrun(s) / RELIEF_BYTES;
     uint32_t budget = wanted < RELIEF_MOST ? (uint32_t)wanted : RELIEF_MOST;
     slab_drain_eagerly(&s->world.slabs);
     if (!compact_some(s, &budget))

@@ -9,9 +9,10 @@
 #include "engine/store/inside.h"
 #include "engine/store/limit.h"
 
-// Entries that a call may evict: one for so many bytes too many, and this many at most. (A limit that was lowered is reached step by step.)
+// Entries that a write may evict: so many, and one more for so many bytes beyond the margins (a limit that was lowered is reached step
+// by step).
+#define EVICT_LEAST    64u
 #define EVICT_BYTES    64u
-#define EVICT_LEAST    256u
 #define EVICT_MOST     1024u
 #define MOVES_AN_ENTRY 4  // references moved that take as long as an entry that expires
 #define DISCARD_COST   40 // entries touched that take as long as giving a run of pages back: 30 to 100 us
@@ -327,22 +328,16 @@ static bool evict_some(struct store *s, int64_t now_ms, uint32_t *budget)
     return true;
 }
 
-static uint32_t evict_budget(uint64_t excess)
-{
-    uint64_t entries = EVICT_LEAST + excess / EVICT_BYTES;
-    return entries < EVICT_MOST ? (uint32_t)entries : EVICT_MOST;
-}
-
 bool store_make_room(struct store *s, int64_t now_ms)
 {
     s->now_ms = now_ms;
     if (s->options.memory_max == 0)
         return true;
     limit_relieve(s);
-    uint64_t excess = limit_excess(s);
-    if (likely(excess == 0))
+    if (likely(limit_excess(s) == 0))
         return true;
-    uint32_t budget = evict_budget(excess);
+    uint64_t entries = EVICT_LEAST + limit_overrun(s) / EVICT_BYTES;
+    uint32_t budget = entries < EVICT_MOST ? (uint32_t)entries : EVICT_MOST;
     return evict_some(s, now_ms, &budget);
 }
 

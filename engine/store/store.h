@@ -63,8 +63,9 @@ enum store_policy store_policy(const struct store *s);
 bool store_notes_reads(const struct store *s); // lookups write to entries, for the policy
 // Others' bytes that count too (buffers of connections): the store evicts for them as for its own.
 void store_charge(struct store *s, int64_t bytes);
-// Evicts until under the limit or nothing may be evicted, and compacts where too much is held; at most some thousand entries a call, the
-// rest is for later calls and for store_maintain. Entries may have moved. False: over the limit, and nothing may go.
+// Before a write: evicts until under the limit or nothing may be evicted, and compacts where too much is held. At most 64 entries a call
+// while what is held is within the margins (limit.h), as many as what is beyond them takes else; the rest is for later calls and for
+// store_maintain. Entries may have moved. False: over the limit, and nothing may go.
 bool store_make_room(struct store *s, int64_t now_ms);
 
 // A slice of background work: expired entries, cleared keyspaces, eviction left over, compaction, pages for the system. At most about
