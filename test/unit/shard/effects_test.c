@@ -617,6 +617,120 @@ static void a_log_that_is_slow_costs_an_eighth_of_the_keys_at_most(void)
     rig_stop(&r);
 }
 
+// ---- batches of several turns
+
+static void begin_everysec(struct rig *r)
+{
+    rig_start(r, 0, true);
+    r->w->options.appendfsync = APPENDFSYNC_EVERYSEC;
+    r->w->options.log_buffer_limit = 1 << 20;
+    r->server.workers = &r->w;
+    r->reactor.now_ns = 1000;
+    atomic_store(&r->port.state, LOG_RUNS);
+    gate_refresh(r->w);
+    gate_turn(r->w);
+}
+
+static void under_everysec_a_batch_goes_when_it_is_old_or_worth_a_frame(void)
+{
+    struct rig r, copy;
+    begin_everysec(&r);
+    rig_start(&copy, 0, false);
+    check_equal(effects_wait_ns(r.w), UINT64_MAX);
+    run_text(&r, 0, "SET a 1");
+    effects_turn(r.w);
+    check_equal(effects_wait_ns(r.w), EFFECTS_GATHER_NS);
+    r.reactor.now_ns += EFFECTS_GATHER_NS - 1;
+    run_text(&r, 0, "SET a 2"); // written over, a turn later
+    run_text(&r, 1, "SET b 1");
+    effects_turn(r.w);
+    check_equal(effects_wait_ns(r.w), 1);
+    check_equal(deliver(&r, &copy), 0);
+    r.reactor.now_ns += 1;
+    check_equal(effects_wait_ns(r.w), 0);
+    effects_turn(r.w);
+    check_equal(r.w->effects.records, 2);
+    check_equal(deliver(&r, &copy), 1);
+    uint8_t value[1000] = { 0 };
+    char key[16];
+    uint32_t turns = 0;
+    for (; turns < 1000 && r.w->effects.position == 1; turns++) {
+        struct slice argv[] = { slice_cstr("SET"), slice_of(key, (size_t)sprintf(key, "k%u", turns)), slice_of(value, sizeof value) };
+        run(&r, 0, argv, 3);
+        effects_turn(r.w);
+    }
+    check(turns > 250 && turns < 270);
+    check_equal(deliver(&r, &copy), 1);
+    check(alike(&r, &copy));
+    rig_stop(&r);
+    rig_stop(&copy);
+}
+
+static void what_somebody_waits_for_goes_with_its_turn(void)
+{
+    struct rig r, copy;
+    begin_everysec(&r);
+    rig_start(&copy, 0, false);
+    r.w->gate.asked = GATE_ALWAYS;
+    run_text(&r, 0, "SET a 1");
+    effects_turn(r.w);
+    check_equal(deliver(&r, &copy), 1);
+    r.w->gate.asked = GATE_NO;
+    run_text(&r, 0, "SET a 2");
+    effects_turn(r.w);
+    check_equal(deliver(&r, &copy), 0);
+    effects_mark(r.w, 9, 2); // others' parts wait for it
+    effects_turn(r.w);
+    check_equal(deliver(&r, &copy), 1);
+    run_text(&r, 0, "SET a 3");
+    r.w->draining = true;
+    effects_turn(r.w);
+    check_equal(deliver(&r, &copy), 1);
+    r.w->draining = false;
+    run_text(&r, 0, "SET a 4");
+    atomic_store(&r.port.room, 1 << 20); // segments may run out
+    effects_turn(r.w);
+    check_equal(deliver(&r, &copy), 1);
+    atomic_store(&r.port.room, UINT64_MAX);
+    for (int policy = 0; policy < 2; policy++) {
+        r.w->options.appendfsync = policy == 0 ? APPENDFSYNC_ALWAYS : APPENDFSYNC_NO;
+        gate_refresh(r.w);
+        run_text(&r, 0, policy == 0 ? "SET a 5" : "SET a 6");
+        effects_turn(r.w);
+        check_equal(deliver(&r, &copy), 1);
+    }
+    check(alike(&r, &copy));
+    rig_stop(&r);
+    rig_stop(&copy);
+}
+
+static void what_outgrows_its_frame_is_sent_all_the_same(void)
+{
+    struct rig r, copy;
+    begin_everysec(&r);
+    rig_start(&copy, 0, false);
+    uint64_t before = counted(&r);
+    uint8_t *value = calloc(1, LOG_BATCH_FRAME);
+    struct slice argv[] = { slice_cstr("SET"), slice_cstr("large"), slice_of(value, LOG_BATCH_FRAME) };
+    for (uint32_t i = 0; i < 6; i++) { // of either frame, and back
+        run(&r, 0, argv, 3);
+        effects_turn(r.w);
+        struct log_batch *b = atomic_load(&r.port.in);
+        check(b != NULL && b->frame != NULL && !log_batch_is_frame(b));
+        check_equal(deliver(&r, &copy), 1);
+        check(counted(&r) >= before + LOG_BATCH_FRAME);
+        run_text(&r, 0, "SET small 1");
+        effects_flush(r.w);
+        check(log_batch_is_frame(atomic_load(&r.port.in)));
+        check_equal(deliver(&r, &copy), 1);
+        check(counted(&r) < before + LOG_BATCH_FRAME);
+    }
+    free(value);
+    check(alike(&r, &copy));
+    rig_stop(&r);
+    rig_stop(&copy);
+}
+
 TESTS(TEST(the_records_of_every_turn_make_the_same_store), TEST(what_is_evicted_is_logged), TEST(a_key_that_changed_often_is_one_record),
       TEST(a_small_value_is_settled_behind_its_command_and_written_over_by_the_next), TEST(no_record_before_a_clearing_is_written_over),
       TEST(a_command_that_changes_nothing_sends_nothing), TEST(a_bit_of_a_large_value_is_a_small_record),
@@ -625,4 +739,5 @@ TESTS(TEST(the_records_of_every_turn_make_the_same_store), TEST(what_is_evicted_
       TEST(a_share_of_everything_keeps_the_batch_open), TEST(a_part_without_changes_sends_its_marker_alone),
       TEST(batches_count_as_memory_wherever_they_are_and_go_when_too_many_came_back),
       TEST(a_batch_and_the_keys_of_a_share_count_before_they_are_sent), TEST(what_is_on_its_way_to_the_log_counts_against_maxmemory),
-      TEST(a_log_that_is_slow_costs_an_eighth_of_the_keys_at_most))
+      TEST(a_log_that_is_slow_costs_an_eighth_of_the_keys_at_most), TEST(under_everysec_a_batch_goes_when_it_is_old_or_worth_a_frame),
+      TEST(what_somebody_waits_for_goes_with_its_turn), TEST(what_outgrows_its_frame_is_sent_all_the_same))

@@ -23,6 +23,11 @@ static void turn(struct rig *r)
 // The log says so.
 static void is_durable(struct rig *r, uint64_t position)
 {
+    for (struct log_batch *b = log_port_pull(&r->port.in), *next; b != NULL; b = next) {
+        next = b->next;
+        b->data.len = b->marker_count = 0;
+        log_port_push(&r->port.spent, b);
+    }
     atomic_store(&r->port.written, position);
     atomic_store(&r->port.durable, position);
     gate_turn(r->w);
@@ -124,6 +129,39 @@ static void under_everysec_nobody_waits_until_the_oldest_change_is_old(void)
     is_durable(&r, 1);
     check_equal(ran(&r, "SET d 1").durable, 0); // what is left is young
     check_equal(r.w->gate.stalls, 1);
+    rig_stop(&r);
+}
+
+static void who_stalls_asks_for_the_flush_that_it_waits_for(void)
+{
+    struct rig r;
+    begin(&r, APPENDFSYNC_EVERYSEC);
+    r.reactor.now_ns = 1;
+    ran(&r, "SET a 1");
+    turn(&r);
+    r.reactor.now_ns += GATE_STALL_NS;
+    check(!atomic_load(&r.port.wants_sync));
+    ran(&r, "SET b 1");
+    check(atomic_exchange(&r.port.wants_sync, false));
+    ran(&r, "SET c 1"); // for nothing else than `b`
+    check(!atomic_load(&r.port.wants_sync));
+    effects_turn(r.w); // who stalls leaves no batch behind
+    gate_turn(r.w);
+    check_equal(ran(&r, "SET d 1").durable, 2);
+    check(atomic_exchange(&r.port.wants_sync, false));
+    turn(&r);
+    is_durable(&r, 3);
+    ran(&r, "SET e 1");
+    effects_turn(r.w);
+    check_equal(r.w->effects.position, 3); // it stays, and a later turn's stall is for it too
+    atomic_store(&r.port.durable, 3);
+    r.w->gate.steps[r.w->gate.step_first] = (struct gate_step){ .position = 4, .sent_ns = r.reactor.now_ns };
+    r.w->gate.step_count = 1;
+    r.reactor.now_ns += GATE_STALL_NS;
+    check_equal(ran(&r, "SET f 1").durable, 4);
+    effects_turn(r.w);
+    check_equal(r.w->effects.position, 4);
+    check(atomic_load(&r.port.wants_sync)); // the batch says so
     rig_stop(&r);
 }
 
@@ -274,7 +312,8 @@ static void while_loading_nothing_is_shown(void)
 
 TESTS(TEST(under_always_a_write_waits_for_its_flush), TEST(a_reader_waits_for_the_keys_that_it_shows),
       TEST(behind_a_clear_every_reader_waits), TEST(a_policy_that_becomes_stricter_knows_no_keys_of_before),
-      TEST(under_everysec_nobody_waits_until_the_oldest_change_is_old), TEST(under_no_a_write_waits_until_the_system_has_it),
-      TEST(a_client_may_ask_for_more), TEST(a_log_that_has_failed_takes_no_writes), TEST(a_log_that_does_not_count_yet_holds_nothing_up),
-      TEST(a_log_that_failed_before_it_counts_is_noticed_when_it_does), TEST(a_full_disk_takes_no_writes_until_there_is_room),
-      TEST(writers_wait_while_the_log_is_behind), TEST(while_loading_nothing_is_shown))
+      TEST(under_everysec_nobody_waits_until_the_oldest_change_is_old), TEST(who_stalls_asks_for_the_flush_that_it_waits_for),
+      TEST(under_no_a_write_waits_until_the_system_has_it), TEST(a_client_may_ask_for_more), TEST(a_log_that_has_failed_takes_no_writes),
+      TEST(a_log_that_does_not_count_yet_holds_nothing_up), TEST(a_log_that_failed_before_it_counts_is_noticed_when_it_does),
+      TEST(a_full_disk_takes_no_writes_until_there_is_room), TEST(writers_wait_while_the_log_is_behind),
+      TEST(while_loading_nothing_is_shown))
