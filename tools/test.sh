@@ -4,7 +4,7 @@
 #   tools/test.sh                 all stages
 #   tools/test.sh --quick         without sanitizers and fuzzing
 #   tools/test.sh --only NAME     one stage (or several, separated by commas)
-# Stages: gcc model sim crash server power compat clang check asan tsan fuzz
+# Stages: gcc model sim crash server power compat clang check asan tsan fuzz (asan-server and tsan-server are the other half of theirs)
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS
@@ -24,31 +24,30 @@ logs=$PWD/build-logs
 rm -rf "$logs"
 mkdir -p "$logs"
 export SKERRY_TEST_LOGS=$logs
-passed=0 failed=0
 fuzz_seconds=${FUZZ_SECONDS:-20}
 
-# Adds the last "N passed, N failed" of a stage's log; a stage that ended without one has failed once.
-count() { # NAME STATUS START
-    local log=$logs/$1.log line p f
+# Shows what a stage's log says, and keeps its last "N passed, N failed"; a stage that ended without one has failed once.
+count() { # NAME STATUS SECONDS CPU-SECONDS
+    local log=$logs/$1.log line p f text=
     line=$(grep -aE '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
     read -r p _ f _ <<<"${line:-0 passed, 0 failed}"
     if [ "$2" -ne 0 ] && [ "$f" -eq 0 ]; then
         f=1
-        tail -n 30 "$log" | sed 's/^/    /'
+        text=$(tail -n 30 "$log" | sed 's/^/    /')
     else
-        grep -aE '^(FAIL|SKIP|UNSTEADY)|^    ' "$log" | head -n 200
+        text=$(grep -aE '^(FAIL|SKIP|UNSTEADY)|^    ' "$log" | head -n 200)
     fi
-    passed=$((passed + p)) failed=$((failed + f))
-    printf '%-8s %s passed, %s failed (%s s)\n' "$1" "$p" "$f" "$((SECONDS - $3))"
+    printf '%s%-11s %s passed, %s failed (%s s, %s s of CPU)\n' "${text:+$text$'\n'}" "$1" "$p" "$f" "$3" "$4"
+    echo "$p $f" >"$logs/$1.count"
 }
 
 wanted() {
     if [ -n "$only" ]; then
-        [[ $only == *,$1,* ]]
+        [[ $only == *,$1,* || $only == *,${1%-server},* ]]
         return
     fi
     if [ -n "$quick" ]; then
-        case $1 in asan | tsan | fuzz)
+        case $1 in asan* | tsan* | fuzz)
             echo "SKIP $1: --quick"
             return 1
             ;;
@@ -56,11 +55,11 @@ wanted() {
     fi
 }
 
-stage() { # NAME COMMAND...
-    local name=$1 start=$SECONDS status=0
+stage() { # NAME
+    local name=$1 start=$SECONDS status=0 cpu
     wanted "$name" || return 0
-    "stage_$name" >"$logs/$name.log" 2>&1 </dev/null || status=$?
-    count "$name" "$status" "$start"
+    cpu=$(TIMEFORMAT='%U %S' && { time "stage_$name" >"$logs/$name.log" 2>&1 </dev/null; } 2>&1) || status=$?
+    count "$name" "$status" "$((SECONDS - start))" "$(awk '{ printf "%.0f", $1 + $2 }' <<<"$cpu")"
 }
 
 build() { # FOLDER COMPILER OPTIONS... [-- TARGETS...]
@@ -84,75 +83,58 @@ build_clang() {
     build build-clang clang --buildtype=release -Dwerror=true
 }
 
-# Sanitized code that is optimized little is built in half the time, and runs nearly as fast.
-sanitized=(-Doptimization=1 -Ddebug=true -Db_lundef=false -Daudit=true -Dwerror=false)
+# Sanitized code that is optimized little, and stops at the first finding, is built in half the time and runs nearly as fast.
+sanitized=(-Ddebug=true -Db_lundef=false -Daudit=true -Dwerror=false)
 
-build_asan() {
-    build build-asan gcc "${sanitized[@]}" -Db_sanitize=address,undefined -Dc_args=-g1
+build_asan() { # what no test runs is built elsewhere
+    build build-asan gcc "${sanitized[@]}" -Doptimization=g -Db_sanitize=address,undefined '-Dc_args=-g1 -fno-sanitize-recover=undefined' -- \
+        skerryd skerry-admin skerry-bench skerry-echo test/history/skerry-history meson-test-prereq
 }
 
 build_tsan() { # run_suites builds the tests that it runs
-    build build-tsan clang "${sanitized[@]}" -Db_sanitize=thread -Dc_args=-g1 -- \
+    build build-tsan clang "${sanitized[@]}" -Doptimization=1 -Db_sanitize=thread -Dc_args=-g1 -- \
         skerryd skerry-admin skerry-bench skerry-echo test/history/skerry-history
 }
 
 build_fuzz() {
     local targets=(test/fuzz/*.c)
     targets=("${targets[@]/#test\/fuzz\//test/fuzz/fuzz-}")
-    build build-fuzz clang "${sanitized[@]}" -Dfuzz=true -Db_sanitize=address,undefined '-Dc_args=-g1 -fsanitize=fuzzer-no-link' -- \
-        "${targets[@]%.c}" subprojects/skerry-client/fuzz/fuzz-client
+    build build-fuzz clang "${sanitized[@]}" -Doptimization=1 -Dfuzz=true -Db_sanitize=address,undefined \
+        '-Dc_args=-g1 -fno-sanitize-recover=undefined -fsanitize=fuzzer-no-link' -- "${targets[@]%.c}" subprojects/skerry-client/fuzz/fuzz-client
 }
 
-# Tests of a server wait for sockets, disks and clocks half of their time: compilers work beside them at the lowest priority.
-ahead=() lane=
-build_ahead() {
-    local name
-    if wanted clang >/dev/null || wanted check >/dev/null; then ahead+=(clang); fi
-    for name in asan tsan fuzz; do
-        if wanted "$name" >/dev/null; then ahead+=("$name"); fi
-    done
-    [ -n "${ahead[*]}" ] || return 0
-    set -m # a group of processes of its own, to end as one
-    (
-        renice -n 19 "$BASHPID" >/dev/null
-        for name in "${ahead[@]}"; do
-            "build_$name" >"$logs/$name-build.log" 2>&1 </dev/null
-            echo $? >"$logs/$name-build.status"
-        done
-    ) &
-    lane=$!
-    set +m
-}
-trap '[ -z "$lane" ] || kill -- "-$lane" 2>/dev/null' EXIT
-trap 'exit 130' INT TERM
-
-# The build of that name, made ahead or now.
-built() { # NAME
-    if [[ " ${ahead[*]} " != *" $1 "* ]]; then
-        "build_$1"
+# Builds for those of these stages that are wanted.
+make_for() { # NAME STAGES...
+    local name=$1 stage status=0
+    shift
+    for stage in "$@"; do
+        wanted "$stage" >/dev/null || continue
+        "build_$name" >"$logs/$name-build.log" 2>&1 </dev/null || status=$?
+        echo "$status" >"$logs/$name-build.status"
         return
-    fi
+    done
+}
+
+# Waits for the build of that name.
+built() { # NAME
     while [ ! -f "$logs/$1-build.status" ] && kill -0 "$lane" 2>/dev/null; do sleep 0.2; done
-    cat "$logs/$1-build.log"
-    return "$(cat "$logs/$1-build.status")"
+    [ "$(cat "$logs/$1-build.status")" = 0 ] || { cat "$logs/$1-build.log" && return 1; }
 }
 
 run_suites() { # FOLDER SECONDS-FACTOR SUITES...
-    local folder=$1 factor=$2 suite
+    local folder=$1 factor=$2 suite again
     shift 2
-    local arguments=()
+    local arguments=() log=$folder/meson-logs/$1
     for suite in "$@"; do arguments+=(--suite "$suite"); done
-    rm -f "$folder/meson-logs/testlog.json"
-    timeout -k 10 600 meson test -C "$folder" -t "$factor" "${arguments[@]}"
-    local first=$folder/meson-logs/first.json again
-    cp "$folder/meson-logs/testlog.json" "$first"
-    mapfile -t again < <(python3 test/check/tally.py --look-again "$first")
+    rm -f "$log.json" "$log-again.json"
+    timeout -k 10 600 meson test -C "$folder" --logbase "$1" -t "$factor" "${arguments[@]}"
+    mapfile -t again < <(python3 test/check/tally.py --look-again "$log.json")
     if [ -z "${again[*]}" ]; then
-        python3 test/check/tally.py "$first"
+        python3 test/check/tally.py "$log.json"
         return
     fi
-    timeout -k 10 600 meson test -C "$folder" --no-rebuild -j 1 -t "$factor" "${again[@]}"
-    python3 test/check/tally.py "$first" "$folder/meson-logs/testlog.json"
+    timeout -k 10 600 meson test -C "$folder" --no-rebuild --logbase "$1-again" -j 1 -t "$factor" "${again[@]}"
+    python3 test/check/tally.py "$log.json" "$log-again.json"
 }
 
 # The last lines of a stage's parts, added up.
@@ -201,19 +183,19 @@ beside() { # COMMAND... -- COMMAND...
 server_tests() { # FOLDER OPTIONS...
     local folder=$1
     shift
-    timeout -k 10 400 python3 test/server/run.py --build "$folder" -j 3 --not test_power "$@"
+    timeout -k 10 400 python3 test/server/run.py --build "$folder" -j 4 --not test_power "$@"
 }
 
 stage_gcc() {
-    built gcc && run_suites build 1 unit
+    built gcc && run_suites build 2 unit
 }
 
 stage_clang() {
-    built clang && run_suites build-clang 1 unit
+    built clang && run_suites build-clang 4 unit
 }
 
 stage_check() {
-    built clang && beside python3 test/check/coverage.py . -- run_suites build-clang 1 check
+    built clang && beside python3 test/check/coverage.py . -- run_suites build-clang 4 check
 }
 
 stage_model() {
@@ -221,7 +203,7 @@ stage_model() {
 }
 
 stage_sim() {
-    built gcc && run_suites build 1 sim
+    built gcc && run_suites build 4 sim
 }
 
 # Longer: CRASH_STATES=10000000 tools/test.sh --only crash
@@ -230,7 +212,7 @@ stage_crash() {
     if [ -n "${CRASH_STATES:-}" ]; then
         together build/test/crash/skerry-crash --states "$CRASH_STATES" -- build/test/crash/skerry-crash --rot --states "$CRASH_STATES"
     else
-        run_suites build 1 crash
+        run_suites build 4 crash
     fi
 }
 
@@ -250,17 +232,27 @@ stage_compat() {
     built gcc && timeout -k 10 300 python3 test/compat/run.py --build build
 }
 
+# Blocks of memory are not filled before use, as they are in the other runs: it would keep large ones from having large pages.
+sanitizers() {
+    export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_leaks=1:max_malloc_fill_size=0
+    export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1 SKERRY_TEST_SLOW=8
+}
+
 stage_asan() {
-    built asan || return 1
-    export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_leaks=1 SKERRY_TEST_SLOW=8
-    beside run_suites build-asan 8 unit sim crash -- server_tests build-asan --workers 2 --shards 8
+    built asan && sanitizers && run_suites build-asan 8 unit sim crash
+}
+
+stage_asan-server() {
+    built asan && sanitizers && server_tests build-asan --workers 2 --shards 8
 }
 
 # What crosses threads; the rest of the code has one.
 stage_tsan() {
-    built tsan || return 1
-    export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1 SKERRY_TEST_SLOW=8
-    beside run_suites build-tsan 8 threads -- server_tests build-tsan --workers 2 --shards 2 \
+    built tsan && sanitizers && run_suites build-tsan 8 threads
+}
+
+stage_tsan-server() {
+    built tsan && sanitizers && server_tests build-tsan --workers 2 --shards 2 \
         -k pipeline,commands,stream,see_one_redis,on_and_off_many,whatever_is_being_switched,waitaof_while
 }
 
@@ -273,15 +265,45 @@ if ! sh tools/install-deps.sh test; then
     echo "0 passed, 1 failed"
     exit 1
 fi
-for name in gcc sim crash server power compat; do
-    if wanted "$name"; then
-        build_gcc >"$logs/gcc-build.log" 2>&1 </dev/null # the stages that need it tell what failed
-        break
-    fi
-done
-build_ahead
-for name in gcc model sim crash server power compat clang check asan tsan fuzz; do
-    stage "$name"
+
+# Two lanes. Tests of a server wait for sockets, disks and clocks half of their time; whatever only computes does so beside them, at a lower
+# priority. Fuzzers get the time that they are promised: alone.
+front() {
+    for name in gcc server power compat asan-server tsan-server; do stage "$name"; done
+}
+
+back() {
+    renice -n 10 "$BASHPID" >/dev/null
+    make_for clang clang check
+    make_for asan asan asan-server
+    stage model
+    stage sim
+    stage crash
+    make_for tsan tsan tsan-server
+    stage clang
+    stage check
+    make_for fuzz fuzz
+    stage asan
+    stage tsan
+}
+
+lane=
+trap '[ -z "$lane" ] || kill -- "-$lane" 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
+make_for gcc gcc sim crash server power compat
+set -m # a group of processes of its own, to end as one
+back &
+lane=$!
+set +m
+front
+wait "$lane"
+lane=
+stage fuzz
+passed=0 failed=0
+for name in gcc model sim crash server power compat clang check asan asan-server tsan tsan-server fuzz; do
+    wanted "$name" >/dev/null || continue
+    read -r p f < <(cat "$logs/$name.count" 2>/dev/null || echo 0 1) # a lane that ended early has failed
+    passed=$((passed + p)) failed=$((failed + f))
 done
 echo "logs are in build-logs/; all took $SECONDS s"
 echo "$passed passed, $failed failed"

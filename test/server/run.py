@@ -33,7 +33,7 @@ def parse_arguments():
     p.add_argument("--appendonly", metavar="POLICY", help="every server logs, with this appendfsync")
     p.add_argument("-k", default="", help="words separated by commas: only tests whose name or file holds one of them")
     p.add_argument("--not", dest="exclude", default="", help="words separated by commas: leave these tests out")
-    p.add_argument("-j", type=int, default=1, help="cells at the same time")
+    p.add_argument("-j", type=int, default=1, help="servers at the same time")
     p.add_argument("-v", action="store_true", help="a line per test")
     return p.parse_args()
 
@@ -67,6 +67,19 @@ def belongs(t, cell, cells):
     if t.cells == harness.ONCE:
         return cell is cells[0]
     return cell is [c for c in cells if c.io == cell.io][-1]
+
+
+def jobs_of(cells, tests, verbose):
+    """What can run at the same time: the tests of every cell, on one server, and those of one file that only some cells run. Those that
+    may take longest come first, so that none is waited for alone at the end."""
+    jobs = []
+    for cell in cells:
+        parts = {}
+        for t in tests:
+            if belongs(t, cell, cells):
+                parts.setdefault("" if t.cells == harness.ALL else t.run.__module__, []).append(t)
+        jobs += [(cell, part, verbose) for part in parts.values()]
+    return sorted(jobs, key=lambda job: -sum(t.seconds for t in job[1] if t.cells != harness.ALL))
 
 
 class TooLong(BaseException):
@@ -190,8 +203,7 @@ def main():
     if not options.server_cmd and not os.access(cells[0].program, os.X_OK):
         print(f"FAIL there is no {cells[0].program}\n0 passed, 1 failed")
         return 1
-    jobs = [(c, [t for t in tests if belongs(t, c, cells)], options.v) for c in cells]
-    jobs = [job for job in jobs if job[1]]
+    jobs = jobs_of(cells, tests, options.v)
     if options.j > 1:
         with multiprocessing.get_context("fork").Pool(options.j) as pool:
             results = list(pool.imap_unordered(run_cell, jobs, chunksize=1))
