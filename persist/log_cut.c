@@ -95,25 +95,16 @@ void log_cut_pull(struct log *l)
     }
 }
 
-void log_cut_count_taken(struct log *l, const struct log_batch *b)
+void log_cut_give_back(struct log *l, struct log_batch *b)
 {
-    log_add(&l->ports[b->port]->taken_bytes, b->data.len);
+    struct log_port *port = l->ports[b->port];
+    log_add(&port->taken_bytes, b->data.len);
     log_add(&l->stats.batches, 1);
-}
-
-void log_cut_return(struct log *l, struct log_batch *b)
-{
     b->data.len = 0;
     b->marker_count = 0;
     b->batches = 0;
     b->sync = false;
-    log_port_push(&l->ports[b->port]->spent, b);
-}
-
-void log_cut_give_back(struct log *l, struct log_batch *b)
-{
-    log_cut_count_taken(l, b);
-    log_cut_return(l, b);
+    log_port_push(&port->spent, b);
 }
 
 // ---- groups

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frames: from the unit's batches into a slot's memory, and from there to the disk; or straight from a batch that has a frame's shape.
+// Frames: from the unit's batches into a slot's memory, and from there to the disk.
 //
 // The payload's checksum is put together from those that the workers computed, so a byte that changed since makes a frame that does not
 // verify. Where a batch is cut by frames of a chain, its pieces are summed anew, and the whole is compared with the worker's sum before the
@@ -77,15 +77,8 @@ static int payload_take(struct log *l, uint8_t *to, uint64_t room, uint32_t *crc
 
 // ---- ops
 
-// What is written of the slot.
-static uint8_t *frame_of(const struct log_slot *slot)
-{
-    return slot->batch != NULL ? slot->batch->frame : slot->memory;
-}
-
 static void op_submit(struct log *l, struct log_slot *slot, uint32_t which, void *data, size_t len, uint64_t offset, uint8_t flags)
 {
-    bool own = which == LOG_OP_HEADER || which == LOG_OP_HEADER_COPY || (which == LOG_OP_FRAME && slot->batch == NULL);
     struct op *op = &slot->ops[which];
     uint16_t tag = (uint16_t)((uint32_t)(slot - l->slots) * LOG_SLOT_OPS + which);
     *op = (struct op){
@@ -95,7 +88,7 @@ static void op_submit(struct log *l, struct log_slot *slot, uint32_t which, void
         .fd = slot->stretch->segment->fd,
         .data = data,
         .len = (uint32_t)len,
-        .fixed_buffer = own ? l->fixed_buffer : -1,
+        .fixed_buffer = which == LOG_OP_SYNC ? -1 : l->fixed_buffer,
         .tag = tag,
         .offset = offset,
     };
@@ -122,7 +115,7 @@ static void slot_submit(struct log *l, struct log_slot *slot, uint64_t offset, s
         op_submit(l, slot, LOG_OP_HEADER_COPY, slot->header, BLOCK_SIZE, s->segment->header.size - BLOCK_SIZE, flags);
         s->fresh = false;
     }
-    op_submit(l, slot, LOG_OP_FRAME, frame_of(slot), len, offset, flags);
+    op_submit(l, slot, LOG_OP_FRAME, slot->memory, len, offset, flags);
     if (linked)
         op_submit(l, slot, LOG_OP_SYNC, NULL, 0, 0, 0);
 }
@@ -141,7 +134,7 @@ static void slot_send(struct log *l, struct log_slot *slot, struct frame_head *h
         place.segment = place.epoch = 0;
     h->epoch = place.epoch;
     h->made_ms = l->r->wall_ms;
-    frame_encode(h, &place, frame_of(slot), parts_crc);
+    frame_encode(h, &place, slot->memory, parts_crc);
     size_t len = (size_t)h->blocks * BLOCK_SIZE;
     l->last_crc = h->crc;
     l->witness = h->durable;
@@ -187,20 +180,6 @@ static void unit_end_empty(struct log *l)
     l->unit.active = false;
 }
 
-// The unit's only batch lies as the frame wants it: it is not copied, and goes back once it is written.
-static bool batch_lend(struct log *l, struct log_slot *slot, uint32_t *crc)
-{
-    struct log_batch *b = l->unit.first;
-    if (b->next != NULL || !log_batch_is_frame(b) || l->unit.at != 0)
-        return false;
-    slot->batch = b;
-    log_cut_count_taken(l, b);
-    *crc = b->crc;
-    l->unit.bytes = 0;
-    l->unit.first = NULL;
-    return true;
-}
-
 bool log_frames_write(struct log *l)
 {
     struct log_unit *u = &l->unit;
@@ -223,8 +202,7 @@ bool log_frames_write(struct log *l)
     slot->stretch = s;
     slot->oldest_ns = u->oldest_ns;
     uint32_t crc = 0;
-    bool lent = !chain && batch_lend(l, slot, &crc);
-    int rc = lent ? 0 : payload_take(l, slot->memory + FRAME_HEAD, payload, &crc);
+    int rc = payload_take(l, slot->memory + FRAME_HEAD, payload, &crc);
     if (rc != 0) {
         log_poison(l, rc);
         return false;
@@ -243,8 +221,6 @@ static bool seal_in_place(struct log *l)
     struct log_stretch *s = slot->stretch;
     struct frame_head h;
     if (s == NULL || slot->lsn != l->lsn || frame_peek(&h, slot->memory, s->segment->header.epoch) != 0)
-        return false;
-    if (h.lsn != slot->lsn) // it was written from a batch's memory
         return false;
     uint64_t len = (uint64_t)h.blocks * BLOCK_SIZE;
     struct frame_place place = {
@@ -292,10 +268,6 @@ void log_frames_done(struct log *l, const struct completion *done)
     struct log_slot *slot = &l->slots[done->op->tag / LOG_SLOT_OPS];
     slot->waiting--;
     l->ops--;
-    if (slot->waiting == 0 && slot->batch != NULL) {
-        log_cut_return(l, slot->batch);
-        slot->batch = NULL;
-    }
     if (overlooked(l, done))
         return;
     if (done->result != (int32_t)done->op->len) // of a sync: 0

@@ -8,8 +8,7 @@
 //   log_flush.c     written -> durable   by fsync, or because the writes were synced themselves
 //   log.c           when each of them is done; what ports are told
 //
-// A frame goes through a *slot*: memory that does not change until all ops of the frame have completed, its own or the only batch's. Slots
-// are a ring in the order of
+// A frame goes through a *slot*: memory that does not change until all ops of the frame have completed. Slots are a ring in the order of
 // LSNs, so "written" is always a prefix. A *mark* is the end of a unit: its LSN, and how far every port's batches are in it. A *stretch* is
 // a segment that was begun and not handed back.
 #pragma once
@@ -76,8 +75,7 @@ struct log_slot {
     struct log_stretch *stretch;
     uint64_t lsn;
     uint64_t submitted_ns, oldest_ns;
-    struct log_mark mark;    // with ends_unit
-    struct log_batch *batch; // whose memory is being written; NULL: the slot's own is
+    struct log_mark mark; // with ends_unit
 };
 
 // Of one size of frames: what each way takes; 0: it has not been tried.
@@ -196,9 +194,6 @@ bool log_cut_next(struct log *l);
 // After the log was poisoned: all batches go back.
 void log_cut_drop(struct log *l);
 void log_cut_give_back(struct log *l, struct log_batch *b);
-// The same in two steps, for a batch that is written from its own memory: it counts as taken, and goes back.
-void log_cut_count_taken(struct log *l, const struct log_batch *b);
-void log_cut_return(struct log *l, struct log_batch *b);
 
 // ---- log_frames.c
 bool log_frames_free(const struct log *l);

@@ -40,14 +40,6 @@ struct log_batch *log_batch_new(void)
     return b;
 }
 
-void log_batch_shape(struct log_batch *b, uint8_t *frame)
-{
-    static_assert(LOG_BATCH_FRAME == FRAME_BLOCKS_MAX * BLOCK_SIZE, "a frame's padding fits behind what fits in front of it");
-    buf_deinit(&b->data);
-    b->frame = frame;
-    buf_init_borrowed(&b->data, frame + FRAME_HEAD, LOG_BATCH_FRAME - FRAME_HEAD, UNIT_MAX);
-}
-
 struct log_batch *log_batch_free(struct log_batch *b)
 {
     if (b != NULL) {

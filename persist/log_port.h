@@ -7,9 +7,6 @@
 //   written, durable >= p           <------   stored (release), then the worker is woken
 //
 // A position is a number of the worker's own: 1 for its first batch, 2 for the next. What is asked of a position holds for all before it.
-//
-// A batch that is worth a frame of its own is not copied into one: it may lie in memory that has the shape of a frame, and is then given
-// back when it has been written.
 #pragma once
 
 #include <stdatomic.h>
@@ -18,8 +15,6 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
-
-#define LOG_BATCH_FRAME (1024u * 1024) // bytes: the largest frame
 
 enum log_state {
     LOG_OFF, // appendonly no
@@ -41,19 +36,18 @@ struct log_marker {
     struct log_marker *chain; // of the first: of the next transaction in the table's row
 };
 
-// What one worker's turn changed, or several turns one after the other. The worker fills it, the role reads it.
+// One worker's turn. The worker fills it, the role reads it.
 struct log_batch {
     struct log_batch *next;
     uint64_t position;
-    uint64_t built_ns; // when it was begun (the turn's clock)
+    uint64_t built_ns; // when (the turn's clock)
     uint32_t crc;      // of data
     uint32_t batches;  // sub-batches in it
     uint32_t marker_count, marker_cap;
     struct log_marker *markers;
     bool sync; // somebody waits for it to be durable
     struct buf data;
-    uint8_t *frame; // the worker's memory, LOG_BATCH_FRAME bytes; NULL: `data` is on the heap
-    uint32_t port;  // the role's
+    uint32_t port; // the role's
 };
 
 struct log_port {
@@ -74,15 +68,7 @@ struct log_port {
 void log_port_init(struct log_port *p);
 void log_port_deinit(struct log_port *p); // frees what is in both lists
 struct log_batch *log_batch_new(void);
-// `frame`, begins on a page and outlives it: data lies there behind the room for a frame's head, as long as it fits.
-void log_batch_shape(struct log_batch *b, uint8_t *frame);
 struct log_batch *log_batch_free(struct log_batch *b);
-
-// May be written from where it is.
-static inline bool log_batch_is_frame(const struct log_batch *b)
-{
-    return b->frame != NULL && b->data.borrowed;
-}
 
 static inline void log_port_push(_Atomic(struct log_batch *) *list, struct log_batch *b)
 {

@@ -124,8 +124,10 @@ bool effects_takes(const struct effects *e, uint32_t shard)
     return joins && e->count == 0 && e->fresh.entry == NULL && !e->open;
 }
 
-void effects_overwritten(struct worker *w, uint32_t shard, uint32_t db, uint64_t hash, struct slice key, struct slice value)
+void effects_overwritten(struct worker *w, struct keyspace *ks, uint64_t hash, struct slice key, struct slice value)
 {
+    uint32_t shard, db;
+    store_place(w->store, ks, &shard, &db);
     struct record r = { .op = RECORD_SET,
                         .flags = (uint8_t)((uint32_t)ENTRY_STRING << 4),
                         .db = (uint16_t)db,
@@ -317,7 +319,8 @@ void effects_settle_released(struct worker *w, const struct ticket *t, uint64_t 
 
 static void take_back(struct effects *e)
 {
-    effects_records_keep_spare(e, e->batch);
+    e->batch->next = e->spare;
+    e->spare = e->batch;
     e->batch = NULL;
 }
 
@@ -338,6 +341,7 @@ static void send_batch(struct worker *w)
         return;
     }
     b->position = ++e->position;
+    b->built_ns = w->reactor->now_ns;
     b->crc = crc32c(0, b->data.data, b->data.len);
     b->sync = gate_take_sync(w);
     if (unlikely(w->gate.state == LOG_POISONED || e->failed)) {
@@ -379,35 +383,6 @@ void effects_flush(struct worker *w)
     if (e->count > 0 || e->fresh.entry != NULL)
         effects_settle_all(w);
     send_batch(w);
-}
-
-// When the batch that is being built is to be sent.
-static uint64_t due_ns(const struct worker *w)
-{
-    const struct effects *e = &w->effects;
-    bool worth = e->batch->data.len >= EFFECTS_GATHER || e->batch->marker_count > 0 || w->draining;
-    bool may_stay = e->logs && !e->failed && log_batch_is_frame(e->batch) && gate_may_gather(w) && !export_is_wanted(&w->server->export);
-    return worth || !may_stay ? 0 : e->batch->built_ns + EFFECTS_GATHER_NS;
-}
-
-void effects_turn(struct worker *w)
-{
-    struct effects *e = &w->effects;
-    if (e->open)
-        return;
-    if (e->count > 0 || e->fresh.entry != NULL)
-        effects_settle_all(w);
-    if (e->batch != NULL && due_ns(w) <= w->reactor->now_ns)
-        send_batch(w);
-}
-
-uint64_t effects_wait_ns(const struct worker *w)
-{
-    const struct effects *e = &w->effects;
-    if (e->batch == NULL || e->open)
-        return UINT64_MAX;
-    uint64_t at = due_ns(w);
-    return at <= w->reactor->now_ns ? 0 : at - w->reactor->now_ns;
 }
 
 // ---- questions

@@ -6,9 +6,8 @@
 // A key is settled at the end of the turn in which it changed, so that ten changes are one record (a small value behind its command, and a
 // record of it that is in the batch already is written over if it has the same size); before a transaction's share is granted
 // it; and, while such a share holds it alone, only when the share is released: together with the share's other keys and a marker, so that
-// the log keeps or drops the transaction whole. A batch is one turn's; it goes at the turn's end, before any reply does. Where no reply
-// waits for it (everysec) it goes when it is worth a frame, or after EFFECTS_GATHER_NS. As long as a share holds all keys of the worker,
-// its batch stays open.
+// the log keeps or drops the transaction whole. A batch is one turn's; it goes at the turn's end, before any reply does. As long as a share
+// holds all keys of the worker, its batch stays open.
 //
 // Invariants: sequences of a shard have no gap; a record is of a key's final state (or of a range of it, or of the deadline), so records
 // are idempotent and need no clock; a dirty key is in no share but the one that holds it. Failure: no memory for a change that has
@@ -37,9 +36,7 @@ struct worker;
 struct dirty;
 struct entry;
 
-#define EFFECTS_RECENT    64
-#define EFFECTS_GATHER    (256u * 1024) // bytes that are worth a frame
-#define EFFECTS_GATHER_NS UINT64_C(5000000)
+#define EFFECTS_RECENT 64
 
 // A SET in the batch being built.
 struct recent {
@@ -70,22 +67,19 @@ struct effects {
     struct list *shards;   // [own shards]: their dirty keys
     struct fresh fresh;
     // The batch being built.
-    struct log_port *port;          // NULL: no log; without `logs`: one that is being switched off (logging_switch.h)
-    struct log_batch *batch;        // NULL: nothing in it yet
-    struct log_batch *spare;        // came back
-    struct log_batch *spare_frames; // likewise; these lie in `frames`
-    uint8_t *frames;
-    uint64_t batch_bytes; // memory of all batches, wherever they are; of the one being built: what it had when it was begun
-    uint64_t begun_bytes; // that
-    uint64_t position;    // of the last batch that was sent
-    uint64_t sent_bytes;  // so far, as log_port.taken_bytes
-    struct sub_batch sub; // being written
-    size_t sub_at;        // its head in the batch; count 0: none is open
-    uint64_t *sequences;  // [own shards]: last given
-    uint64_t *sequence;   // of these: the open sub-batch's
-    struct buf scratch;   // arguments of an effect
-    uint64_t begun;       // batches
-    size_t recent_from;   // in the batch: records before it are not rewritten
+    struct log_port *port;   // NULL: no log; without `logs`: one that is being switched off (logging_switch.h)
+    struct log_batch *batch; // NULL: nothing in it yet
+    struct log_batch *spare; // came back
+    uint64_t batch_bytes;    // memory of all batches, wherever they are; of the one being built: what it had when it was begun
+    uint64_t begun_bytes;    // that
+    uint64_t position;       // of the last batch that was sent
+    uint64_t sent_bytes;     // so far, as log_port.taken_bytes
+    struct sub_batch sub;    // being written
+    size_t sub_at;           // its head in the batch; count 0: none is open
+    uint64_t *sequences;     // [own shards]: last given
+    struct buf scratch;      // arguments of an effect
+    uint64_t begun;          // batches
+    size_t recent_from;      // in the batch: records before it are not rewritten
     struct recent recent[EFFECTS_RECENT];
     // Counters.
     uint64_t records, bytes, batches, coalesced;
@@ -114,7 +108,7 @@ void effects_command_ends(struct worker *w);
 // Can a SET of this shard become a record at once, without having been told as a change?
 bool effects_takes(const struct effects *e, uint32_t shard);
 // And it does: a string without deadline and mark, a small one, in the place of another.
-void effects_overwritten(struct worker *w, uint32_t shard, uint32_t db, uint64_t hash, struct slice key, struct slice value);
+void effects_overwritten(struct worker *w, struct keyspace *ks, uint64_t hash, struct slice key, struct slice value);
 // A snapshot is cut here: what the sequence numbers so far stand for is in it, so those records stay what they are.
 void effects_cut(struct worker *w);
 // Before the databases change places.
@@ -128,12 +122,8 @@ void effects_settle_released(struct worker *w, const struct ticket *t, uint64_t 
 void effects_mark(struct worker *w, uint64_t txn, uint32_t parts);
 // Everything that no share holds.
 void effects_settle_all(struct worker *w);
-// Settles, and sends the batch.
+// The end of a turn: settles, and sends the batch.
 void effects_flush(struct worker *w);
-// The end of a turn: the same, but a batch that nobody waits for may stay.
-void effects_turn(struct worker *w);
-// ns until it wants to be called again.
-uint64_t effects_wait_ns(const struct worker *w);
 // Bytes that changes take: batches on their way or kept for later ones, dirty keys.
 uint64_t effects_memory(const struct effects *e);
 
@@ -146,12 +136,6 @@ static inline bool effects_logged(const struct effects *e)
 static inline uint64_t effects_building(const struct effects *e)
 {
     return e->position + 1;
-}
-
-// And the last one with a change of an earlier turn.
-static inline uint64_t effects_older(const struct effects *e, uint64_t now_ns)
-{
-    return e->position + (e->batch != NULL && e->batch->built_ns < now_ns);
 }
 
 // Something changed and has not been sent.

@@ -25,8 +25,6 @@ void effects_start(struct worker *w, struct log_port *port)
     e->on = true;
     e->logs = port != NULL;
     w->gate.on = e->logs;
-    if (e->logs)
-        effects_records_lend_frames(e);
     worker_listen_changes(w);
 }
 
@@ -56,7 +54,6 @@ void effects_attach(struct worker *w, struct log_port *port)
     e->failed = false;
     e->port = port;
     e->on = e->logs = true;
-    effects_records_lend_frames(e);
     worker_listen_changes(w);
 }
 
@@ -76,10 +73,7 @@ void effects_close(struct worker *w)
 {
     struct effects *e = &w->effects;
     struct log_port *p = e->port;
-    for (struct log_batch *b = log_port_pull(&p->in), *next; b != NULL; b = next) {
-        next = b->next;
-        effects_records_keep_spare(e, b);
-    }
+    batches_free(e, log_port_pull(&p->in));
     atomic_store_explicit(&p->wants_sync, false, memory_order_relaxed);
     atomic_store_explicit(&p->written, e->position, memory_order_relaxed);
     atomic_store_explicit(&p->durable, e->position, memory_order_relaxed);
@@ -95,8 +89,6 @@ void effects_deinit(struct worker *w)
     effects_dirty_deinit(e, effects_dirty_shards(w));
     batches_free(e, e->batch);
     batches_free(e, e->spare);
-    batches_free(e, e->spare_frames);
-    effects_records_free_frames(e);
     buf_deinit(&e->scratch);
     free(e->sequences);
 }

@@ -2,78 +2,25 @@
 #include "engine/shard/effects_records.h"
 
 #include "base/bytes.h"
-#include "base/prefetch.h"
 #include "engine/shard/worker.h"
-#include "reactor/disk.h"
 
 #define BATCH_KEEP    (1024 * 1024)       // memory of a batch that is kept for the next one
-#define BATCH_FRAMES  2u                  // one is filled while another is written
 #define SPARE_KEEP    (2 * 1024 * 1024)   // of all that have come back
-#define LINE          64u                 // of the caches
-#define AHEAD         1024u               // bytes behind the newest record that are asked for already
 #define TRIM_MOST     1024                // batches looked at or freed at a time
 #define SUB_BATCH_MAX (512 * 1024 * 1024) // bytes from which another one is begun
 
-static uint64_t data_bytes(const struct log_batch *b)
-{
-    return b->data.borrowed ? 0 : b->data.cap; // frames count as a whole
-}
-
 static uint64_t memory_of(const struct log_batch *b)
 {
-    return sizeof *b + data_bytes(b) + b->marker_cap * sizeof *b->markers;
+    return sizeof *b + b->data.cap + b->marker_cap * sizeof *b->markers;
 }
 
-// Its large memory goes, or what it outgrew its frame with.
+// Its large memory goes.
 static void shrink(struct effects *e, struct log_batch *b)
 {
-    if (log_batch_is_frame(b) || (b->frame == NULL && b->data.cap <= BATCH_KEEP))
+    if (b->data.cap <= BATCH_KEEP)
         return;
-    e->batch_bytes -= data_bytes(b);
+    e->batch_bytes -= b->data.cap;
     buf_deinit(&b->data);
-    if (b->frame != NULL)
-        log_batch_shape(b, b->frame);
-}
-
-// ---- batches in the shape of frames
-
-void effects_records_lend_frames(struct effects *e)
-{
-    struct log_batch *made[BATCH_FRAMES] = { NULL };
-    if (e->frames != NULL || (e->frames = disk_memory((size_t)BATCH_FRAMES * LOG_BATCH_FRAME)) == NULL)
-        return;
-    e->batch_bytes += (uint64_t)BATCH_FRAMES * LOG_BATCH_FRAME;
-    for (uint32_t i = 0; i < BATCH_FRAMES && (made[i] = log_batch_new()) != NULL; i++) {
-        log_batch_shape(made[i], e->frames + (size_t)i * LOG_BATCH_FRAME);
-        e->batch_bytes += memory_of(made[i]);
-        made[i]->next = e->spare_frames;
-        e->spare_frames = made[i];
-    }
-}
-
-void effects_records_free_frames(struct effects *e)
-{
-    if (e->frames != NULL) {
-        disk_memory_free(e->frames, (size_t)BATCH_FRAMES * LOG_BATCH_FRAME);
-        e->batch_bytes -= (uint64_t)BATCH_FRAMES * LOG_BATCH_FRAME;
-    }
-    e->frames = NULL;
-}
-
-void effects_records_keep_spare(struct effects *e, struct log_batch *b)
-{
-    struct log_batch **list = b->frame != NULL ? &e->spare_frames : &e->spare;
-    b->next = *list;
-    *list = b;
-}
-
-// What the log has given back.
-static void recycle(struct effects *e)
-{
-    for (struct log_batch *b = e->port != NULL ? log_port_recycle(e->port) : NULL, *next; b != NULL; b = next) {
-        next = b->next;
-        effects_records_keep_spare(e, b);
-    }
 }
 
 bool effects_records_begin(struct worker *w)
@@ -81,10 +28,11 @@ bool effects_records_begin(struct worker *w)
     struct effects *e = &w->effects;
     if (e->batch != NULL)
         return true;
-    recycle(e);
-    struct log_batch **spare = e->spare_frames != NULL ? &e->spare_frames : &e->spare, *b = *spare;
+    if (e->spare == NULL && e->port != NULL)
+        e->spare = log_port_recycle(e->port);
+    struct log_batch *b = e->spare;
     if (b != NULL)
-        *spare = b->next;
+        e->spare = b->next;
     else if ((b = log_batch_new()) != NULL)
         e->batch_bytes += memory_of(b);
     if (b == NULL) {
@@ -98,7 +46,6 @@ bool effects_records_begin(struct worker *w)
     b->next = NULL;
     b->batches = b->marker_count = 0;
     b->sync = false;
-    b->built_ns = w->reactor->now_ns;
     e->batch = b;
     e->sub.count = 0;
     e->begun++;
@@ -138,9 +85,12 @@ void effects_records_trim(struct effects *e)
 {
     struct log_batch **at = &e->spare;
     uint64_t kept = 0;
-    recycle(e);
-    for (uint32_t i = 0; i < TRIM_MOST && *at != NULL; i++) {
+    for (uint32_t i = 0; i < TRIM_MOST; i++) {
+        if (*at == NULL && e->port != NULL)
+            *at = log_port_recycle(e->port);
         struct log_batch *b = *at;
+        if (b == NULL)
+            return;
         shrink(e, b);
         if (kept + memory_of(b) <= SPARE_KEEP) {
             kept += memory_of(b);
@@ -161,35 +111,24 @@ static void sub_open(struct worker *w, uint32_t shard)
     effects_records_close(e);
     struct buf *data = &e->batch->data;
     e->sub_at = data->len;
-    e->sequence = &e->sequences[shard / w->server->worker_count];
-    *sub = (struct sub_batch){ .shard = (uint16_t)shard, .first = *e->sequence + 1 };
+    *sub = (struct sub_batch){ .shard = (uint16_t)shard, .first = e->sequences[shard / w->server->worker_count] + 1 };
     if (buf_reserve(data, SUB_BATCH_HEAD) != NULL)
         buf_advance(data, SUB_BATCH_HEAD);
 }
 
-// A batch is larger than the nearest caches, and the device has taken what was in it: without being asked for, each line of it would be
-// waited for (35 ns a record, measured).
-static inline void ask_ahead(const struct buf *data, uint64_t size)
-{
-    uint64_t left = data->cap - data->len;
-    for (uint64_t at = AHEAD; at < AHEAD + size && at < left; at += LINE)
-        prefetch_to_write(data->data + data->len + at);
-}
-
-static inline void append(struct worker *w, uint32_t shard, struct record *r)
+static void append(struct worker *w, uint32_t shard, struct record *r)
 {
     struct effects *e = &w->effects;
-    if (unlikely(e->batch == NULL) && !effects_records_begin(w))
+    if (!effects_records_begin(w))
         return;
     sub_open(w, shard);
     uint64_t size = record_size(r);
-    ask_ahead(&e->batch->data, size);
     uint8_t *to = buf_reserve(&e->batch->data, size);
     if (to == NULL) {
         effects_records_lose(e);
         return;
     }
-    r->sequence = ++*e->sequence;
+    r->sequence = ++e->sequences[shard / w->server->worker_count];
     record_encode(r, e->sub.first, to);
     buf_advance(&e->batch->data, size);
     e->sub.count++;

@@ -20,11 +20,6 @@ bool effects_records_begin(struct worker *w) warn_unused;
 void effects_records_close(struct effects *e);
 // And with it the books: true, batches take more or less memory than before.
 bool effects_records_count(struct effects *e);
-// Memory that the log writes from, for the batches that are worth it: there is a log, and (free) none any more that has any of it.
-void effects_records_lend_frames(struct effects *e);
-void effects_records_free_frames(struct effects *e);
-// A batch that can be filled again.
-void effects_records_keep_spare(struct effects *e, struct log_batch *b);
 // A batch that is no more.
 void effects_records_drop(struct effects *e, struct log_batch *b);
 uint64_t effects_records_memory(const struct effects *e);

@@ -85,7 +85,7 @@ struct gate {
     uint32_t step_first, step_count;
     struct list conns;     // with chunks
     struct list answers;   // to other workers
-    uint64_t stalled;      // position up to which a flush was asked for, because the oldest was too old
+    uint64_t stalled;      // position up to which a flush was asked for, because the oldest change was too old
     uint64_t held, stalls; // replies (or chunks) that had to wait; of these under everysec
     uint64_t held_bytes;   // of those that wait; of a connection's: beyond what counts there
 };
@@ -107,8 +107,6 @@ void gate_changed(struct worker *w, uint64_t hash); // at the batch being built
 void gate_changed_all(struct worker *w);
 void gate_sent(struct worker *w, uint64_t now_ns);
 bool gate_take_sync(struct worker *w);
-// Nobody waits for the batch being built, and the disk has room: it need not be sent with this turn.
-bool gate_may_gather(const struct worker *w);
 
 // ---- requests, where worker.gated is set
 

@@ -38,13 +38,6 @@ void gate_steps_forget(struct worker *w)
     }
 }
 
-bool gate_may_gather(const struct worker *w)
-{
-    const struct gate *g = &w->gate;
-    bool waits = g->level != GATE_EVERYSEC || g->sync || g->stalled > g->durable;
-    return !waits && g->state == LOG_RUNS && atomic_load_explicit(&w->effects.port->room, memory_order_relaxed) == UINT64_MAX;
-}
-
 bool gate_take_sync(struct worker *w)
 {
     bool sync = w->gate.sync || w->gate.level == GATE_ALWAYS;
@@ -92,15 +85,14 @@ static struct gate_need write_need(struct worker *w, enum gate_level level, uint
     }
     if (likely(g->step_count == 0 || w->reactor->now_ns - step_at(g, 0)->sent_ns < GATE_STALL_NS))
         return (struct gate_need){ 0 };
-    // All that is older than this turn, not only what is too old now: by the time that the reply goes, the rest would be. And a flush of
-    // it: the one under way may have begun before some of it was written, and another one is not due for half a second.
+    // All that was sent before, not only what is too old now: by the time that the reply goes, the rest would be. And a flush of it: the
+    // one under way may have begun before some of it was written, and another one is not due for half a second.
     g->stalls++;
-    uint64_t older = effects_older(&w->effects, w->reactor->now_ns);
-    if (g->stalled < older) {
-        g->stalled = older;
-        ask_sync(w, older);
+    if (g->stalled != w->effects.position) {
+        g->stalled = w->effects.position;
+        ask_sync(w, g->stalled);
     }
-    return (struct gate_need){ .durable = older };
+    return (struct gate_need){ .durable = w->effects.position };
 }
 
 // Everything up to now.

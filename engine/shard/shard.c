@@ -302,10 +302,6 @@ static uint64_t may_wait_ns(struct worker *w)
         uint64_t export_ns = exporter_wait_ns(w->exporter);
         ns = export_ns < ns ? export_ns : ns;
     }
-    if (unlikely(w->effects.batch != NULL)) {
-        uint64_t batch_ns = effects_wait_ns(w);
-        ns = batch_ns < ns ? batch_ns : ns;
-    }
     if (unlikely(w->gated) && logging_hosts(w) && logging_log(&w->server->logging) != NULL) {
         uint64_t log_ns = log_next_ns(logging_log(&w->server->logging));
         ns = log_ns < ns ? log_ns : ns;
@@ -319,7 +315,7 @@ static void end_turn(struct worker *w)
     if (unlikely(w->lines.len > 0))
         monitor_flush(w);
     if (unlikely(w->gated)) {
-        effects_turn(w);
+        effects_flush(w);
         if (logging_hosts(w))
             logging_step(w);
         gate_turn(w);

@@ -39,7 +39,7 @@ static void ops_take(struct lab *l)
     for (struct op *op = reactor_take_submitted(&l->r), *next; op != NULL; op = next) {
         next = op->next;
         assert(l->count < LAB_OPS && op->owner == 9);
-        assert(op->kind != OP_WRITE || op->fixed_buffer == (l->refuse_buffers || op->data == l->lent ? -1 : 0));
+        assert(op->kind != OP_WRITE || op->fixed_buffer == (l->refuse_buffers ? -1 : 0));
         op->state = OP_IN_FLIGHT;
         struct lab_op *o = &l->ops[l->count++];
         *o = (struct lab_op){ .op = op, .link = (op->flags & OP_LINK) != 0, .waits = linked };

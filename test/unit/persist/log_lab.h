@@ -44,7 +44,6 @@ struct lab {
     uint32_t count;
     bool refuse_buffers;
     uint32_t registered;
-    const void *lent; // a batch's memory that the log may write from
     struct lab_segment *segments[256];
     uint32_t segment_count;
     uint64_t segment_size;

@@ -624,71 +624,6 @@ static void what_was_never_written_is_freed_with_the_log(void)
     lab_free(l); // the leak checker is the judge
     check(log_free(NULL) == NULL);
 }
-// ---- batches that are frames
-
-// The port's next batch lies in `frame`.
-static void shape_next(struct lab *l, uint32_t p, uint8_t *frame)
-{
-    struct log_batch *b = log_batch_new();
-    check(b != NULL);
-    log_batch_shape(b, frame);
-    l->lent = frame;
-    log_port_push(&l->ports[p].spent, b);
-}
-
-static void a_batch_in_the_shape_of_a_frame_is_written_from_where_it_is_and_comes_back_then(void)
-{
-    struct lab *l = a_lab(LOG_METHOD_DSYNC, LOG_SYNC_ALWAYS);
-    uint8_t *frame = aligned_alloc(BLOCK_SIZE, LOG_BATCH_FRAME);
-    lab_send(l, 0, 100); // the segment's headers
-    lab_settle(l);
-    shape_next(l, 1, frame);
-    lab_send(l, 1, 9000);
-    lab_step(l);
-    check_equal(l->count, 1);
-    check(l->ops[0].op->data == frame && l->ops[0].op->len == 3 * BLOCK_SIZE && l->ops[0].op->fixed_buffer < 0);
-    check(atomic_load(&l->ports[1].taken_bytes) > 9000); // as to the limit it has been taken
-    check(atomic_load(&l->ports[1].spent) == NULL);
-    lab_finish(l, 0);
-    check(atomic_load(&l->ports[1].spent) != NULL);
-    lab_step(l);
-    check_equal(lab_durable(l, 1), 1);
-    lab_send(l, 1, 20); // the same one, and another port's: they share a frame
-    lab_send(l, 2, 20);
-    lab_step(l);
-    check_equal(l->count, 1);
-    check(l->ops[0].op->data != frame && atomic_load(&l->ports[1].spent) != NULL);
-    lab_settle(l);
-    lab_check_crashes(l);
-    lab_give(l);
-    lab_send(l, 1, 60000); // more than a frame of this segment: a chain
-    lab_step(l);
-    check(l->count > 1 && l->ops[0].op->data != frame);
-    lab_settle(l);
-    check_equal(lab_durable(l, 1), 3);
-    lab_check_crashes(l);
-    lab_free(l);
-    free(frame);
-}
-
-static void a_batch_whose_write_failed_comes_back_too(void)
-{
-    struct lab *l = a_lab(LOG_METHOD_DSYNC, LOG_SYNC_ALWAYS);
-    uint8_t *frame = aligned_alloc(BLOCK_SIZE, LOG_BATCH_FRAME);
-    lab_send(l, 0, 100);
-    lab_settle(l);
-    shape_next(l, 1, frame);
-    lab_send(l, 1, 9000);
-    lab_step(l);
-    lab_finish_as(l, 0, -EIO);
-    lab_step(l);
-    check_equal(log_state(l->log), LOG_POISONED);
-    check(atomic_load(&l->ports[1].spent) != NULL);
-    check_equal(lab_durable(l, 1), 0);
-    lab_free(l);
-    free(frame);
-}
-
 TESTS(TEST(nothing_is_durable_before_its_flush_has_returned), TEST(a_synced_write_is_durable_when_it_and_its_headers_are_done),
       TEST(a_linked_frame_is_a_chain_of_ops_that_ends_with_its_sync), TEST(durable_is_a_prefix_whatever_the_order_of_completions),
       TEST(no_more_frames_are_in_flight_than_allowed), TEST(a_full_house_of_frames_waits_for_completions_alone),
@@ -701,6 +636,4 @@ TESTS(TEST(nothing_is_durable_before_its_flush_has_returned), TEST(a_synced_writ
       TEST(without_syncs_what_is_written_is_told), TEST(a_change_of_policy_takes_effect_and_skips_nothing),
       TEST(a_silence_of_five_milliseconds_is_sealed_once), TEST(what_a_later_frame_witnesses_needs_no_seal),
       TEST(what_is_not_durable_is_not_sealed), TEST(a_seal_begins_no_segment), TEST(a_log_goes_on_where_its_origin_says),
-      TEST(a_reactor_that_registers_no_buffers_is_used_without), TEST(what_was_never_written_is_freed_with_the_log),
-      TEST(a_batch_in_the_shape_of_a_frame_is_written_from_where_it_is_and_comes_back_then),
-      TEST(a_batch_whose_write_failed_comes_back_too))
+      TEST(a_reactor_that_registers_no_buffers_is_used_without), TEST(what_was_never_written_is_freed_with_the_log))
