@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A local store asks for all its keys' buckets, then for all their entries, then runs them in order: every miss overlaps with
-// others. A shared store does the same along a short chain of shards: up to AHEAD locks are held at once, taken in the order of the
-// shards' numbers (so that two batches cannot wait for each other) and given back as soon as their shard's keys have run; thus two
-// batches follow each other instead of waiting for the other's end.
+// A local store asks for all its keys' buckets, then for their entries, and runs each key in order some entries behind: every miss
+// overlaps with others, and with running (a burst of entries alone is waited for: processors look up few pages' addresses at a time).
+// A shared store does the same along a short chain of shards: up to AHEAD locks are held at once, taken in the order of the shards'
+// numbers (so that two batches cannot wait for each other) and given back as soon as their shard's keys have run; thus two batches
+// follow each other instead of waiting for the other's end.
 #include "engine/embed/lanes.h"
 
-#define AHEAD 4u
+#define AHEAD  4u
+#define BEHIND 8u // keys whose entries have been asked for when one runs
 
 // Lanes of one shard, in their order.
 struct group {
@@ -47,13 +49,11 @@ static void run_local(struct lanes *l)
         usable |= UINT64_C(1) << i;
         keyspace_prefetch(lane_shard(l, i)->keys, l->places[i].hash);
     }
-    for (uint64_t left = usable; left != 0; left &= left - 1) {
-        uint32_t i = (uint32_t)__builtin_ctzll(left);
-        keyspace_prefetch_entry(lane_shard(l, i)->keys, l->places[i].hash);
-    }
-    for (uint64_t left = usable; left != 0; left &= left - 1) {
-        uint32_t i = (uint32_t)__builtin_ctzll(left);
-        run_lane(l, i, lane_shard(l, i), SKERRY_OK);
+    for (uint32_t i = 0; i < l->count + BEHIND; i++) {
+        if (i < l->count && (usable >> i & 1) != 0)
+            keyspace_prefetch_entry(lane_shard(l, i)->keys, l->places[i].hash);
+        if (i >= BEHIND && (usable >> (i - BEHIND) & 1) != 0)
+            run_lane(l, i - BEHIND, lane_shard(l, i - BEHIND), SKERRY_OK);
     }
 }
 
