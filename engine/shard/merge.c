@@ -2,6 +2,7 @@
 // One reply of the parts' replies. They are ours, so they are well formed.
 #include "base/bytes.h"
 #include "engine/shard/gather.h"
+#include "engine/shard/statistics.h"
 #include "proto/number.h"
 
 // The decimal number of a header line such as "$12\r\n", and where the line ends.
@@ -105,7 +106,7 @@ static void merge_random(struct worker *w, struct gather *g, struct reply *out)
         const struct part *p = &g->part[i];
         if (p->len < 2 || p->bytes[0] == '_' || p->bytes[1] == '-')
             continue;
-        uint64_t weight = w->server->workers[i]->stats.keys + 1;
+        uint64_t weight = statistics_load(&w->server->workers[i]->stats.keys) + 1;
         total += weight;
         if (prng_below(&w->prng, total) < weight)
             chosen = p;

@@ -112,9 +112,11 @@ static struct slice argument(struct input *in)
     return raw;
 }
 
-// Those of engine/shard need a server.
+// Those of engine/shard need a server, and a connection.
 static bool is_ours(const struct command *c)
 {
+    if (strcmp(c->name, "waitaof") == 0) // of the generic group all the same
+        return false;
     static const char *const groups[] = { "string", "bitmap", "generic" };
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
         if (strcmp(c->group, groups[i]) == 0)
