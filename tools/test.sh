@@ -219,7 +219,8 @@ stage_crash() {
 stage_server() {
     built gcc || return 1
     together server_tests build -- python3 test/server/sysctl.py build -- server_tests build --appendonly always --io uring --workers 2 --shards 8 \
-        -k test_commands,test_transactions,test_pipeline,test_large
+        -k test_commands,test_transactions,test_pipeline,test_large -- server_tests build --appendonly everysec --workers 2 --shards 8 \
+        -k test_commands,test_save
 }
 
 # What a killed process, a power cut and a failing disk leave. Longer: SKERRY_POWER_ROUNDS=1000 tools/test.sh --only power

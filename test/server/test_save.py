@@ -30,6 +30,11 @@ class Directory:
         return sorted(name for name in os.listdir(self.path) if name.startswith(prefix))
 
 
+def without_log(config, **changes):
+    """Where a log would bring back what came behind the snapshot, or make the directory."""
+    return config.but(appendonly=None, **changes)
+
+
 def info(c, name):
     return re.search(rf"^{name}:(.*?)\r?$", c.must("INFO", "persistence").decode(), re.M).group(1)
 
@@ -75,7 +80,7 @@ def verify(c, count=3000):
 def what_was_saved_is_there_after_a_kill(config):
     for workers in (1, 2):
         with Directory() as d:
-            cell = config.but(workers=workers, shards=4)
+            cell = without_log(config, workers=workers, shards=4)
             with d.server(cell, "--save", "3600 1000000") as s, s.client() as c:
                 fill(c)
                 before = c.must("LASTSAVE")
@@ -169,7 +174,7 @@ def a_snapshot_under_load_is_of_one_moment(config):
 @test(BACKENDS, own=True, skerry_only=True)
 def a_kill_during_a_snapshot_leaves_the_one_before(config):
     with Directory() as d:
-        cell = config.but(workers=2, shards=4)
+        cell = without_log(config, workers=2, shards=4)
         with d.server(cell, "--save", "3600 1000000") as s, s.client() as c:
             fill(c)
             c.must("SAVE")
@@ -204,7 +209,7 @@ def flushall_during_a_snapshot_begins_it_again(config):
 @test(BACKENDS, own=True, skerry_only=True)
 def databases_may_change_places_meanwhile(config):
     with Directory() as d:
-        cell = config.but(workers=2, shards=4)
+        cell = without_log(config, workers=2, shards=4)
         with d.server(cell, "--save", "3600 1000000") as s, s.client() as c:
             for db in (0, 1):
                 c.must("SELECT", db)
@@ -254,7 +259,7 @@ def save_points_take_snapshots(config):
 
 @test(BACKENDS, own=True, skerry_only=True)
 def shutdown_saves_as_it_is_told(config):
-    cell = config.but(workers=2, shards=4)
+    cell = without_log(config, workers=2, shards=4)
     for points, how, saved in (("3600 1000", ("SHUTDOWN",), True), ("3600 1000", ("SHUTDOWN", "NOSAVE"), False),
                                ("3600 1000", signal.SIGTERM, True), ("3600 1000", ("SHUTDOWN", "SAVE"), True)):
         with Directory() as d:
@@ -336,7 +341,7 @@ def words_and_errors_are_those_of_redis(config):
 
 @test(BACKENDS, own=True, skerry_only=True)
 def without_a_directory_there_is_nowhere_to_save_to(config):
-    with Server(config) as s, s.client() as c:
+    with Server(without_log(config)) as s, s.client() as c:
         for word in ("SAVE", "BGSAVE", "BGREWRITEAOF"):
             reply = c.call(word)
             check(isinstance(reply, Error) and "nowhere" in reply, f"{word}: {reply}")
@@ -367,7 +372,7 @@ def a_snapshot_that_cannot_be_written_is_said(config):
 def bgsave_cancel_ends_it_and_the_snapshot_before_it_counts(config):
     for workers in (1, 2):
         with Directory() as d:
-            with d.server(config.but(workers=workers, shards=4), "--save", "3600 100000000") as s, s.client(timeout=30) as c:
+            with d.server(without_log(config, workers=workers, shards=4), "--save", "3600 100000000") as s, s.client(timeout=30) as c:
                 e = c.call("BGSAVE", "CANCEL")
                 check(isinstance(e, Error) and "not in progress or scheduled" in str(e), f"{e!r}")
                 c.must("SET", "before", 1)
@@ -379,7 +384,7 @@ def bgsave_cancel_ends_it_and_the_snapshot_before_it_counts(config):
                 check_equal(info(c, "rdb_last_bgsave_status"), "err")
                 check_equal(info(c, "rdb_saves"), "1")
                 kill(s)
-            with d.server(config.but(workers=workers, shards=4)) as s, s.client() as c:
+            with d.server(without_log(config, workers=workers, shards=4)) as s, s.client() as c:
                 wait_until(lambda: not isinstance(c.call("DBSIZE"), Error), 20, "loading")
                 check_equal(c.must("KEYS", "*"), [b"before"])
                 check_equal(c.must("BGSAVE"), "Background saving started")
