@@ -440,6 +440,11 @@ const struct log_stats *log_stats(const struct log *l)
     return &l->stats;
 }
 
+uint64_t log_memory(const struct log *l)
+{
+    return l->arena_size;
+}
+
 uint32_t log_state(const struct log *l)
 {
     return atomic_load_explicit(&l->state, memory_order_acquire);

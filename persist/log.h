@@ -120,7 +120,8 @@ bool log_wants_wake(const struct log *l, bool sync);
 // Any thread: takes effect with the next step.
 void log_set_sync(struct log *l, enum log_sync sync);
 const struct log_stats *log_stats(const struct log *l);
-uint32_t log_state(const struct log *l); // enum log_state; any thread
+uint64_t log_memory(const struct log *l); // of its frames: the same from beginning to end; any thread
+uint32_t log_state(const struct log *l);  // enum log_state; any thread
 
 // ---- with the keeper: lists without locks (both ends may be different threads)
 void log_segment_give(struct log *l, struct log_segment *s); // ready: to be begun in the order of ids

@@ -211,10 +211,17 @@ void worker_apply_options(struct worker *w)
         session_set_limits(container_of(node, struct conn, link));
 }
 
+// What the log's frames take is counted by all workers alike. The log outlives the last worker that logs.
+static uint64_t frames_share(const struct worker *w)
+{
+    const struct log *log = w->effects.on ? logging_log(&w->server->logging) : NULL;
+    return log != NULL ? log_memory(log) / w->server->worker_count : 0;
+}
+
 void worker_charge_durability(struct worker *w)
 {
     struct worker_stats *s = &w->stats;
-    s->memory_log = effects_memory(&w->effects) + gate_memory(&w->gate);
+    s->memory_log = effects_memory(&w->effects) + gate_memory(&w->gate) + frames_share(w);
     s->memory_snapshot = save_memory(&w->save);
     s->memory_let_go = w->save.let_go_bytes;
     uint64_t bytes = statistics_durability(s), most = memory_share(w->server, w->options.maxmemory) / DURABILITY_SHARE;

@@ -58,7 +58,7 @@ struct worker_stats {
     uint64_t memory_entries, memory_index, memory_blobs, memory_deadlines, memory_free_slots; // as store_memory()
     uint64_t memory_buffers; // pages of the turns' arenas, blocks between workers, receive buffers beyond the first
     // What durability holds; counts against maxmemory too, as far as worker_charge_durability says.
-    uint64_t memory_log;      // batches, dirty keys, replies that wait
+    uint64_t memory_log;      // batches, dirty keys, replies that wait, a share of the log's frames
     uint64_t memory_snapshot; // images, keys that were remembered, chunks
     uint64_t memory_let_go;   // pages of large values that a snapshot alone still needs
 };
