@@ -8,6 +8,7 @@
 #include "engine/shard/effects_records.h"
 #include "engine/shard/export.h"
 #include "engine/shard/gate.h"
+#include "engine/shard/txn.h"
 #include "engine/shard/worker.h"
 #include "proto/number.h"
 
@@ -57,7 +58,7 @@ static void settle(struct worker *w, struct dirty *d)
     struct effects *e = &w->effects;
     uint32_t shard = d->shard, db = d->db;
     struct slice key = slice_of(d->key, d->key_len);
-    const struct entry *entry = keyspace_peek(d->keyspace, key, d->hash, NEVER_EXPIRED);
+    const struct entry *entry = keyspace_peek(d->keyspace, key, d->node.hash, NEVER_EXPIRED);
     struct record r = { .op = RECORD_DELETE, .db = (uint16_t)db, .deadline_ms = -1, .key = key };
     if (entry != NULL) {
         r.deadline_ms = entry_deadline(entry);
@@ -72,8 +73,8 @@ static void settle(struct worker *w, struct dirty *d)
     else if (entry != NULL)
         r.op = RECORD_EXPIRE;
     if (!range || (d->what & DIRTY_DEADLINE) != 0)
-        effects_records_append(w, shard, d->hash, &r);
-    gate_changed(w, d->hash);
+        effects_records_append(w, shard, d->node.hash, &r);
+    gate_changed(w, d->node.hash);
     effects_dirty_remove(e, d);
 }
 
@@ -121,7 +122,7 @@ void effects_command_ends(struct worker *w)
 bool effects_takes(const struct effects *e, uint32_t shard)
 {
     bool joins = e->batch == NULL || ((e->sub.count == 0 || e->sub.shard == shard) && e->batch->data.len <= BATCH_MAX);
-    return joins && e->count == 0 && e->fresh.entry == NULL && !e->open;
+    return joins && e->dirty.count == 0 && e->fresh.entry == NULL && !e->open;
 }
 
 void effects_overwritten(struct worker *w, struct keyspace *ks, uint64_t hash, struct slice key, struct slice value)
@@ -171,9 +172,7 @@ void effects_changed(struct worker *w, const struct store_change *change)
     }
     e->changes++;
     fresh_keep(w);
-    struct dirty *d = e->count == 0 ? NULL : *effects_dirty_chain(e, effects_dirty_print(change->hash));
-    while (d != NULL && !effects_dirty_is(d, change->keyspace, change->hash, change->key))
-        d = d->next;
+    struct dirty *d = e->dirty.count == 0 ? NULL : effects_dirty_find(e, change->keyspace, change->hash, change->key);
     e->coalesced += d != NULL;
     if (d == NULL && e->fresh.wanted && change->entry != NULL) {
         e->fresh.keyspace = change->keyspace;
@@ -240,18 +239,18 @@ static const struct ticket *holder(const struct worker *w, uint64_t print)
 static void settle_print(struct worker *w, uint64_t print)
 {
     struct effects *e = &w->effects;
-    for (struct dirty *d = *effects_dirty_chain(e, print), *next; d != NULL; d = next) {
-        next = d->next;
-        if (effects_dirty_print(d->hash) == print)
-            settle(w, d);
-    }
+    for (uint64_t low = 0; low < 2; low++)
+        for (struct chained *node = chains_first(&e->dirty, txn_print_hash(print, low)), *next; node != NULL; node = next) {
+            next = chains_next(node);
+            settle(w, effects_dirty_of(node));
+        }
 }
 
 static void settle_everything(struct worker *w)
 {
     struct effects *e = &w->effects;
     uint32_t shards = effects_dirty_shards(w);
-    for (uint32_t i = 0; i < shards && e->count > 0; i++)
+    for (uint32_t i = 0; i < shards && e->dirty.count > 0; i++)
         list_for_each_safe (node, &e->shards[i])
             settle(w, container_of(node, struct dirty, link));
 }
@@ -259,7 +258,7 @@ static void settle_everything(struct worker *w)
 static void settle_ticket(struct worker *w, const struct ticket *t)
 {
     fresh_keep(w);
-    if (w->effects.count == 0)
+    if (w->effects.dirty.count == 0)
         return;
     if (t->intents[0].mode == INTENT_EXCLUSIVE) {
         settle_everything(w);
@@ -364,10 +363,10 @@ void effects_settle_all(struct worker *w)
     fresh_keep(w);
     bool shares = w->txns.intents.count > 0;
     uint32_t shards = effects_dirty_shards(w);
-    for (uint32_t i = 0; e->on && i < shards && e->count > 0; i++)
+    for (uint32_t i = 0; e->on && i < shards && e->dirty.count > 0; i++)
         list_for_each_safe (node, &e->shards[i]) {
             struct dirty *d = container_of(node, struct dirty, link);
-            if (shares && holder(w, effects_dirty_print(d->hash)) != NULL)
+            if (shares && holder(w, txn_print(d->node.hash)) != NULL)
                 continue;
             settle(w, d);
             if (unlikely(e->batch != NULL && e->batch->data.len > BATCH_MAX) && !e->open)
@@ -380,7 +379,7 @@ void effects_flush(struct worker *w)
     struct effects *e = &w->effects;
     if (e->open)
         return;
-    if (e->count > 0 || e->fresh.entry != NULL)
+    if (e->dirty.count > 0 || e->fresh.entry != NULL)
         effects_settle_all(w);
     send_batch(w);
 }
@@ -396,17 +395,12 @@ bool effects_is_dirty(const struct effects *e, uint64_t hash)
 {
     if (unlikely(e->fresh.entry != NULL && e->fresh.hash == hash))
         return true;
-    if (e->count == 0)
-        return false;
-    const struct dirty *d = *effects_dirty_chain(e, effects_dirty_print(hash));
-    while (d != NULL && d->hash != hash)
-        d = d->next;
-    return d != NULL;
+    return e->dirty.count > 0 && chains_first(&e->dirty, hash) != NULL;
 }
 
 bool effects_is_held(const struct worker *w, uint64_t hash)
 {
-    return w->txns.intents.count > 0 && holder(w, effects_dirty_print(hash)) != NULL;
+    return w->txns.intents.count > 0 && holder(w, txn_print(hash)) != NULL;
 }
 
 uint64_t effects_sequence(const struct worker *w, uint32_t shard)

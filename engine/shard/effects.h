@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "base/chains.h"
 #include "base/free_list.h"
 #include "base/list.h"
 #include "engine/store/store.h"
@@ -33,7 +34,6 @@ struct conn;
 struct ticket;
 struct worker;
 
-struct dirty;
 struct entry;
 
 #define EFFECTS_RECENT 64
@@ -60,8 +60,7 @@ struct effects {
     bool open;        // a share that holds everything is at work: the batch waits for it
     uint64_t changes; // told so far
     // Dirty keys.
-    struct dirty **chains; // by print
-    uint32_t count, mask;
+    struct chains dirty;
     struct free_list free; // nodes
     uint64_t key_bytes;    // of keys that their nodes do not hold
     struct list *shards;   // [own shards]: their dirty keys
@@ -141,7 +140,7 @@ static inline uint64_t effects_building(const struct effects *e)
 // Something changed and has not been sent.
 static inline bool effects_pending(const struct effects *e)
 {
-    return e->count > 0 || e->batch != NULL || e->fresh.entry != NULL;
+    return e->dirty.count > 0 || e->batch != NULL || e->fresh.entry != NULL;
 }
 
 // Has the key changed without being settled? And is it held by a share at work (then only the share's transaction sees it)?

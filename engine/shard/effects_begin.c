@@ -20,7 +20,7 @@ int effects_init(struct worker *w)
 void effects_start(struct worker *w, struct log_port *port)
 {
     struct effects *e = &w->effects;
-    assert(!e->on && e->count == 0);
+    assert(!e->on && e->dirty.count == 0);
     e->port = port;
     e->on = true;
     e->logs = port != NULL;
@@ -32,7 +32,7 @@ void effects_stop(struct worker *w)
 {
     struct effects *e = &w->effects;
     effects_flush(w);
-    assert(e->count == 0 && e->batch == NULL);
+    assert(e->dirty.count == 0 && e->batch == NULL);
     e->on = e->logs = false;
     worker_listen_changes(w);
 }
@@ -62,7 +62,7 @@ void effects_detach(struct worker *w)
     struct effects *e = &w->effects;
     assert(!e->open);
     effects_flush(w);
-    assert(e->count == 0 && e->batch == NULL);
+    assert(e->dirty.count == 0 && e->batch == NULL);
     e->logs = false;
     e->on = w->options.wal_export_mode != WAL_EXPORT_OFF;
     worker_listen_changes(w);

@@ -10,10 +10,9 @@
 
 int effects_dirty_init(struct effects *e, uint32_t shards)
 {
-    e->mask = CHAINS_MIN - 1;
-    e->chains = calloc(CHAINS_MIN, sizeof *e->chains);
+    int rc = chains_init(&e->dirty, CHAINS_MIN);
     e->shards = calloc(shards + 1, sizeof *e->shards);
-    if (e->chains == NULL || e->shards == NULL)
+    if (rc != 0 || e->shards == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i <= shards; i++)
         list_init(&e->shards[i]);
@@ -31,12 +30,8 @@ static void give_back(struct effects *e, struct dirty *d)
 
 void effects_dirty_remove(struct effects *e, struct dirty *d)
 {
-    struct dirty **at = effects_dirty_chain(e, effects_dirty_print(d->hash));
-    while (*at != d)
-        at = &(*at)->next;
-    *at = d->next;
+    chains_remove(&e->dirty, &d->node);
     list_remove(&d->link);
-    e->count--;
     give_back(e, d);
 }
 
@@ -46,27 +41,8 @@ void effects_dirty_deinit(struct effects *e, uint32_t shards)
         list_for_each_safe (node, &e->shards[i])
             effects_dirty_remove(e, container_of(node, struct dirty, link));
     free_list_deinit(&e->free);
-    free(e->chains);
+    chains_deinit(&e->dirty);
     free(e->shards);
-}
-
-// Longer chains are slower, not wrong: without memory the table stays as it is.
-static void grow(struct effects *e)
-{
-    uint32_t old = e->mask + 1;
-    struct dirty **before = e->chains, **chains = calloc((size_t)old * 2, sizeof *chains);
-    if (chains == NULL)
-        return;
-    e->chains = chains;
-    e->mask = old * 2 - 1;
-    for (uint32_t i = 0; i < old; i++)
-        for (struct dirty *d = before[i], *next; d != NULL; d = next) {
-            next = d->next;
-            struct dirty **to = effects_dirty_chain(e, effects_dirty_print(d->hash));
-            d->next = *to;
-            *to = d;
-        }
-    free(before);
 }
 
 static struct dirty *dirty_new(struct effects *e, struct slice key)
@@ -94,23 +70,17 @@ struct dirty *effects_dirty_add(struct worker *w, struct keyspace *ks, uint64_t 
         effects_records_lose(e);
         return NULL;
     }
-    if (e->count > e->mask)
-        grow(e);
-    struct dirty **chain = effects_dirty_chain(e, effects_dirty_print(hash));
     store_place(w->store, ks, &d->shard, &d->db);
     d->keyspace = ks;
-    d->hash = hash;
     d->what = 0;
     d->lo = UINT64_MAX;
     d->hi = 0;
-    d->next = *chain;
-    *chain = d;
+    chains_insert(&e->dirty, &d->node, hash);
     list_append(&e->shards[d->shard / w->server->worker_count], &d->link);
-    e->count++;
     return d;
 }
 
 uint64_t effects_dirty_memory(const struct effects *e)
 {
-    return (e->count + e->free.count) * sizeof(struct dirty) + e->key_bytes + (e->mask + UINT64_C(1)) * sizeof *e->chains;
+    return ((uint64_t)e->dirty.count + e->free.count) * sizeof(struct dirty) + e->key_bytes + chains_memory(&e->dirty);
 }

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "engine/shard/effects.h"
-#include "engine/shard/txn.h"
 #include "engine/shard/worker.h"
 
 #define KEY_INLINE 48 // bytes of a key that a node holds itself
@@ -12,10 +11,9 @@
 enum dirty_what { DIRTY_VALUE = 1, DIRTY_RANGE = 2, DIRTY_DEADLINE = 4 };
 
 struct dirty {
-    struct dirty *next; // of its chain
-    struct list link;   // of its shard
+    struct chained node;
+    struct list link; // of its shard
     struct keyspace *keyspace;
-    uint64_t hash;
     uint64_t lo, hi;    // DIRTY_RANGE
     uint32_t shard, db; // databases change places only when nothing is dirty
     uint8_t what;
@@ -24,19 +22,20 @@ struct dirty {
     uint8_t bytes[KEY_INLINE];
 };
 
-static inline uint64_t effects_dirty_print(uint64_t hash)
+static inline struct dirty *effects_dirty_of(struct chained *node)
 {
-    return txn_print(hash);
+    return container_of(node, struct dirty, node);
 }
 
-static inline struct dirty **effects_dirty_chain(const struct effects *e, uint64_t print)
+// NULL: it is clean.
+static inline struct dirty *effects_dirty_find(const struct effects *e, const struct keyspace *ks, uint64_t hash, struct slice key)
 {
-    return &e->chains[(print ^ print >> 31) & e->mask];
-}
-
-static inline bool effects_dirty_is(const struct dirty *d, const struct keyspace *ks, uint64_t hash, struct slice key)
-{
-    return d->hash == hash && d->keyspace == ks && d->key_len == key.len && (key.len == 0 || memcmp(d->key, key.data, key.len) == 0);
+    for (struct chained *node = chains_first(&e->dirty, hash); node != NULL; node = chains_next(node)) {
+        struct dirty *d = effects_dirty_of(node);
+        if (d->keyspace == ks && d->key_len == key.len && (key.len == 0 || memcmp(d->key, key.data, key.len) == 0))
+            return d;
+    }
+    return NULL;
 }
 
 // Shards of this worker.

@@ -24,7 +24,7 @@ int gate_init(struct worker *w)
 void gate_deinit(struct worker *w)
 {
     struct gate *g = &w->gate;
-    if (g->chains == NULL)
+    if (g->keys.heads == NULL)
         return;
     gate_answers_deinit(g);
     gate_keys_deinit(g);

@@ -22,6 +22,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/chains.h"
 #include "base/free_list.h"
 #include "base/list.h"
 
@@ -29,7 +30,6 @@ struct blob;
 struct call;
 struct command;
 struct conn;
-struct undurable;
 struct worker;
 
 #define GATE_LOADING "LOADING skerry is loading the dataset in memory"
@@ -76,10 +76,9 @@ struct gate {
     uint64_t durable;       //
     struct gate_need serve; // of what runs for another worker
     // Keys whose last change is not durable yet; under level always.
-    struct undurable **chains;
-    struct free_list free; // nodes
-    struct list order;     // by position
-    uint32_t count, mask;
+    struct chains keys;
+    struct free_list free;              // nodes
+    struct list order;                  // by position
     uint64_t floor;                     // a position up to this may have changed any key
     struct gate_step steps[GATE_STEPS]; // a ring, oldest first
     uint32_t step_first, step_count;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keys whose last change is not durable yet, under level always: a table by hash, and a list by position.
-#include <errno.h>
 #include <stdlib.h>
 
 #include "engine/shard/gate_inside.h"
@@ -8,18 +7,15 @@
 #define CHAINS_MIN 256
 
 struct undurable {
-    struct undurable *next; // of its chain
-    struct list link;       // by position
-    uint64_t hash;
+    struct chained node;
+    struct list link; // by position
     uint64_t position;
 };
 
 int gate_keys_init(struct gate *g)
 {
     list_init(&g->order);
-    g->mask = CHAINS_MIN - 1;
-    g->chains = calloc(CHAINS_MIN, sizeof *g->chains);
-    return g->chains != NULL ? 0 : -ENOMEM;
+    return chains_init(&g->keys, CHAINS_MIN);
 }
 
 void gate_keys_deinit(struct gate *g)
@@ -28,43 +24,18 @@ void gate_keys_deinit(struct gate *g)
     while ((node = list_take_first(&g->order)) != NULL)
         free(container_of(node, struct undurable, link));
     free_list_deinit(&g->free);
-    free(g->chains);
+    chains_deinit(&g->keys);
 }
 
 uint64_t gate_keys_memory(const struct gate *g)
 {
-    return ((uint64_t)g->count + g->free.count) * sizeof(struct undurable) + (g->mask + UINT64_C(1)) * sizeof *g->chains;
-}
-
-static struct undurable **chain_of(const struct gate *g, uint64_t hash)
-{
-    return &g->chains[(hash ^ hash >> 29) & g->mask];
+    return ((uint64_t)g->keys.count + g->free.count) * sizeof(struct undurable) + chains_memory(&g->keys);
 }
 
 static struct undurable *find(const struct gate *g, uint64_t hash)
 {
-    struct undurable *u = *chain_of(g, hash);
-    while (u != NULL && u->hash != hash)
-        u = u->next;
-    return u;
-}
-
-static void grow(struct gate *g)
-{
-    uint32_t old = g->mask + 1;
-    struct undurable **before = g->chains, **chains = calloc((size_t)old * 2, sizeof *chains);
-    if (chains == NULL)
-        return;
-    g->chains = chains;
-    g->mask = old * 2 - 1;
-    for (uint32_t i = 0; i < old; i++)
-        for (struct undurable *u = before[i], *next; u != NULL; u = next) {
-            next = u->next;
-            struct undurable **to = chain_of(g, u->hash);
-            u->next = *to;
-            *to = u;
-        }
-    free(before);
+    struct chained *node = chains_first(&g->keys, hash);
+    return node != NULL ? container_of(node, struct undurable, node) : NULL;
 }
 
 void gate_changed_all(struct worker *w)
@@ -89,13 +60,9 @@ void gate_changed(struct worker *w, uint64_t hash)
         gate_changed_all(w);
         return;
     }
-    if (g->count > g->mask)
-        grow(g);
-    struct undurable **chain = chain_of(g, hash);
-    *u = (struct undurable){ .next = *chain, .hash = hash, .position = effects_building(&w->effects) };
-    *chain = u;
+    u->position = effects_building(&w->effects);
+    chains_insert(&g->keys, &u->node, hash);
     list_append(&g->order, &u->link);
-    g->count++;
 }
 
 uint64_t gate_keys_position(const struct gate *g, uint64_t hash)
@@ -112,12 +79,8 @@ void gate_keys_forget(struct gate *g)
         struct undurable *u = container_of(node, struct undurable, link);
         if (u->position > g->durable)
             return;
-        struct undurable **at = chain_of(g, u->hash);
-        while (*at != u)
-            at = &(*at)->next;
-        *at = u->next;
+        chains_remove(&g->keys, &u->node);
         list_remove(node);
-        g->count--;
         free_list_give(&g->free, u);
     }
 }

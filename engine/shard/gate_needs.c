@@ -249,5 +249,5 @@ bool gate_lets_reads(const struct conn *c)
 bool gate_lets_sets(const struct conn *c)
 {
     const struct worker *w = c->worker;
-    return holds(w) && gate_refusal(w) == NULL && w->watches.count == 0;
+    return holds(w) && gate_refusal(w) == NULL && w->watches.keys.count == 0;
 }

@@ -15,25 +15,24 @@ static const bool COMPATIBLE[INTENT_MODES][INTENT_MODES] = {
 
 static void queue_init(struct intent_queue *q, uint64_t print)
 {
-    *q = (struct intent_queue){ .print = print };
+    *q = (struct intent_queue){ .node = { .hash = print } };
     list_init(&q->intents);
     q->asks = &q->intents;
 }
 
 int intents_init(struct intents *t)
 {
-    *t = (struct intents){ .mask = CHAINS_MIN - 1 };
+    *t = (struct intents){ 0 };
     queue_init(&t->root, 0);
     list_init(&t->ready);
-    t->chains = calloc(CHAINS_MIN, sizeof *t->chains);
-    return t->chains != NULL ? 0 : -ENOMEM;
+    return chains_init(&t->queues, CHAINS_MIN);
 }
 
 void intents_deinit(struct intents *t)
 {
-    assert(t->count == 0 && t->queues == 0);
+    assert(t->count == 0 && t->queues.count == 0);
     free_list_deinit(&t->free);
-    free(t->chains);
+    chains_deinit(&t->queues);
 }
 
 void ticket_init(struct ticket *t, struct intent *intents, uint32_t count, enum intent_mode root)
@@ -51,38 +50,12 @@ void ticket_key(struct ticket *t, uint32_t at, uint64_t print, bool exclusive)
     t->intents[at] = (struct intent){ .print = print, .mode = exclusive ? INTENT_EXCLUSIVE : INTENT_SHARED };
 }
 
-// ---- chains
-
-static struct intent_queue **chain_of(const struct intents *t, uint64_t print)
-{
-    return &t->chains[(print ^ print >> 29) & t->mask];
-}
+// ---- queues
 
 static struct intent_queue *find(const struct intents *t, uint64_t print)
 {
-    struct intent_queue *q = *chain_of(t, print);
-    while (q != NULL && q->print != print)
-        q = q->next;
-    return q;
-}
-
-// Longer chains are slower, not wrong: without memory the table stays as it is.
-static void grow(struct intents *t)
-{
-    uint32_t old = t->mask + 1;
-    struct intent_queue **chains = calloc((size_t)old * 2, sizeof *chains), **before = t->chains;
-    if (chains == NULL)
-        return;
-    t->chains = chains;
-    t->mask = old * 2 - 1;
-    for (uint32_t i = 0; i < old; i++)
-        for (struct intent_queue *q = before[i], *next; q != NULL; q = next) {
-            next = q->next;
-            struct intent_queue **to = chain_of(t, q->print);
-            q->next = *to;
-            *to = q;
-        }
-    free(before);
+    struct chained *node = chains_first(&t->queues, print);
+    return node != NULL ? container_of(node, struct intent_queue, node) : NULL;
 }
 
 static int reserve(struct intents *t, uint32_t queues)
@@ -101,15 +74,10 @@ static struct intent_queue *open_queue(struct intents *t, uint64_t print)
     struct intent_queue *q = find(t, print);
     if (q != NULL)
         return q;
-    if (t->queues > t->mask)
-        grow(t);
     q = free_list_take(&t->free);
     assert(q != NULL); // reserved
     queue_init(q, print);
-    struct intent_queue **chain = chain_of(t, print);
-    q->next = *chain;
-    *chain = q;
-    t->queues++;
+    chains_insert(&t->queues, &q->node, print);
     return q;
 }
 
@@ -117,11 +85,7 @@ static void close_queue(struct intents *t, struct intent_queue *q)
 {
     if (q == &t->root || !list_empty(&q->intents))
         return;
-    struct intent_queue **at = chain_of(t, q->print);
-    while (*at != q)
-        at = &(*at)->next;
-    *at = q->next;
-    t->queues--;
+    chains_remove(&t->queues, &q->node);
     free_list_give(&t->free, q);
 }
 
@@ -250,7 +214,7 @@ static bool queue_sound(struct intent_queue *q)
         behind |= node == q->asks;
         live[i->mode]++;
         granted[i->mode] += i->granted;
-        if (i->queue != q || i->print != q->print || i->granted == behind)
+        if (i->queue != q || i->print != q->node.hash || i->granted == behind)
             return false;
     }
     for (int mode = 0; mode < INTENT_MODES; mode++)
@@ -263,12 +227,15 @@ static bool queue_sound(struct intent_queue *q)
 bool intents_sound(struct intents *table)
 {
     uint32_t queues = 0;
-    for (uint32_t i = 0; i <= table->mask; i++)
-        for (struct intent_queue *q = table->chains[i]; q != NULL; q = q->next, queues++)
-            if (list_empty(&q->intents) || !queue_sound(q))
-                return false;
+    chains_for_each(node, &table->queues)
+    {
+        struct intent_queue *q = container_of(node, struct intent_queue, node);
+        if (list_empty(&q->intents) || !queue_sound(q))
+            return false;
+        queues++;
+    }
     uint32_t roots = 0;
     for (int mode = 0; mode < INTENT_MODES; mode++)
         roots += table->root.live[mode];
-    return queues == table->queues && roots == table->count && queue_sound(&table->root);
+    return queues == table->queues.count && roots == table->count && queue_sound(&table->root);
 }

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "base/chains.h"
 #include "base/free_list.h"
 #include "base/list.h"
 
@@ -48,19 +49,16 @@ struct ticket {
 };
 
 struct intent_queue {
-    struct intent_queue *next; // of its chain
+    struct chained node; // its hash is the print
     struct list intents;
     struct list *asks; // the first that is not granted, or the list itself
-    uint64_t print;
     uint32_t live[INTENT_MODES];
     uint32_t granted[INTENT_MODES];
 };
 
 struct intents {
     uint32_t count; // tickets
-    uint32_t queues;
-    uint32_t mask; // of chains
-    struct intent_queue **chains;
+    struct chains queues;
     struct free_list free; // nodes
     struct intent_queue root;
     struct list ready; // tickets that nobody has taken yet

@@ -67,7 +67,7 @@ int txns_init(struct txns *x)
 
 void txns_deinit(struct txns *x)
 {
-    if (x->intents.chains == NULL)
+    if (x->intents.queues.heads == NULL)
         return;
     assert(list_empty(&x->starting) && list_empty(&x->arrived));
     intents_deinit(&x->intents);

@@ -101,6 +101,11 @@ static inline uint64_t txn_print(uint64_t hash)
 {
     return hash >> 1;
 }
+// The two hashes that have this print: `low` 0 and 1.
+static inline uint64_t txn_print_hash(uint64_t print, uint64_t low)
+{
+    return print << 1 | low;
+}
 // The same for a key of any worker.
 uint64_t txn_print_of(struct worker *w, struct slice key);
 

@@ -8,18 +8,14 @@
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "base/chains.h"
 #include "base/slice.h"
 
 struct worker;
-struct watch;
-struct watcher;
 
 struct watches {
-    uint32_t count; // keys watched
-    uint32_t watchers;
-    uint32_t key_mask, watcher_mask;
-    struct watch **keys; // chains, by hash
-    struct watcher **by_client;
+    struct chains keys;    // that are watched, by hash
+    struct chains clients; // that watch, by number
 };
 
 int watches_init(struct watches *t) warn_unused;

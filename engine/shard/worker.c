@@ -287,7 +287,7 @@ static void on_change(void *context, const struct store_change *change)
 {
     struct worker *w = context;
     w->save.changes++;
-    if (w->watches.count > 0)
+    if (w->watches.keys.count > 0)
         watched_changed(w, change);
     if (w->effects.on)
         effects_changed(w, change);
@@ -295,7 +295,7 @@ static void on_change(void *context, const struct store_change *change)
 
 void worker_listen_changes(struct worker *w)
 {
-    store_listen(w->store, w->watches.count > 0 || w->effects.on || save_counts(w) ? on_change : NULL, w);
+    store_listen(w->store, w->watches.keys.count > 0 || w->effects.on || save_counts(w) ? on_change : NULL, w);
 }
 
 bool worker_make_room(struct worker *w)

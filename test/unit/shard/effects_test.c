@@ -234,7 +234,7 @@ static void a_small_value_is_settled_behind_its_command_and_written_over_by_the_
                             : "SET a:key:of:some:length 222222222222222222222222222222");
     check_equal(r.w->effects.records, 2);
     check_equal(r.w->effects.coalesced, 4);
-    check_equal(r.w->effects.count, 0);
+    check_equal(r.w->effects.dirty.count, 0);
     run_text(&r, 0, "DEL a:key:of:some:length");
     run_text(&r, 0, "SET a:key:of:some:length 333333333333333333333333333333");
     effects_flush(r.w);

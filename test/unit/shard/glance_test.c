@@ -160,9 +160,9 @@ static void what_is_not_plainly_accepted_is_left_to_its_command(void)
     w->options.maxmemory = 1 << 20;
     check_equal(sets(&d, "2222"), 0);
     w->options.maxmemory = 0;
-    w->watches.count++;
+    w->watches.keys.count++;
     check_equal(sets(&d, "2222"), 0);
-    w->watches.count--;
+    w->watches.keys.count--;
     w->effects.open = true;
     check_equal(sets(&d, "2222"), 0);
     w->effects.open = false;

@@ -126,7 +126,7 @@ static void a_key_named_twice_counts_once_as_the_stronger(void)
     intents_release(&table, &twice.ticket);
     check(next_is(&other));
     intents_release(&table, &other.ticket);
-    check_equal(table.queues, 0);
+    check_equal(table.queues.count, 0);
     intents_deinit(&table);
 }
 
@@ -204,7 +204,7 @@ static void thousands_of_tickets_come_in_turn_and_never_beside_one_that_clashes(
         check(intents_sound(&table));
     }
     check(served > 1000);
-    check_equal(table.queues, 0);
+    check_equal(table.queues.count, 0);
     intents_deinit(&table);
 }
 
