@@ -133,7 +133,7 @@ run_suites() { # FOLDER SECONDS-FACTOR SUITES...
         python3 test/check/tally.py "$log.json"
         return
     fi
-    timeout -k 10 600 meson test -C "$folder" --no-rebuild --logbase "$1-again" -j 1 -t "$factor" "${again[@]}"
+    timeout -k 10 600 meson test -C "$folder" --no-rebuild --logbase "$1-again" --num-processes 1 -t "$factor" "${again[@]}"
     python3 test/check/tally.py "$log.json" "$log-again.json"
 }
 

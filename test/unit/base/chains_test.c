@@ -119,9 +119,9 @@ static void heads_double_when_there_are_more_nodes_than_heads(void)
 
 static void without_memory_for_more_heads_the_chains_grow(void)
 {
-    struct chains t;
+    struct chains t, *volatile seen = &t; // else a compiler may leave out memory that nobody looks at, and say that it was had
     memory_fails = true;
-    check_equal(chains_init(&t, 2), -ENOMEM);
+    check_equal(chains_init(seen, 2), -ENOMEM);
     memory_fails = false;
     check_equal(chains_init(&t, 2), 0);
     memory_fails = true;
