@@ -214,7 +214,7 @@ void worker_apply_options(struct worker *w)
 // What the log's frames take is counted by all workers alike. The log outlives the last worker that logs.
 static uint64_t frames_share(const struct worker *w)
 {
-    const struct log *log = w->effects.on ? logging_log(&w->server->logging) : NULL;
+    const struct log *log = w->effects.logs ? logging_log(&w->server->logging) : NULL;
     return log != NULL ? log_memory(log) / w->server->worker_count : 0;
 }
 
