@@ -218,15 +218,25 @@ static uint64_t frames_share(const struct worker *w)
     return log != NULL ? log_memory(log) / w->server->worker_count : 0;
 }
 
+// Of `bytes`, of which `frames` do not become fewer when writes are refused, what counts against the limit.
+static uint64_t durability_counts(const struct worker *w, uint64_t bytes, uint64_t frames)
+{
+    uint64_t most = memory_share(w->server, w->options.maxmemory) / DURABILITY_SHARE;
+    if (w->options.maxmemory == 0)
+        return bytes;
+    if (w->options.maxmemory_policy != STORE_NOEVICTION)
+        return bytes < most ? bytes : most;
+    return frames < most ? bytes : bytes - frames + most;
+}
+
 void worker_charge_durability(struct worker *w)
 {
     struct worker_stats *s = &w->stats;
-    s->memory_log = effects_memory(&w->effects) + gate_memory(&w->gate) + frames_share(w);
+    uint64_t frames = frames_share(w);
+    s->memory_log = effects_memory(&w->effects) + gate_memory(&w->gate) + frames;
     s->memory_snapshot = save_memory(&w->save);
     s->memory_let_go = w->save.let_go_bytes;
-    uint64_t bytes = statistics_durability(s), most = memory_share(w->server, w->options.maxmemory) / DURABILITY_SHARE;
-    if (w->options.maxmemory > 0 && w->options.maxmemory_policy != STORE_NOEVICTION && bytes > most)
-        bytes = most;
+    uint64_t bytes = durability_counts(w, statistics_durability(s), frames);
     store_charge(w->store, (int64_t)(bytes - w->durability_charged));
     w->durability_charged = bytes;
 }

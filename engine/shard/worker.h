@@ -285,7 +285,7 @@ void worker_apply_options(struct worker *w);
 void worker_refresh_stats(struct worker *w);
 // What durability holds counts in place of what was counted last: ten times a second, each turn of a snapshot, and when batches grow.
 // Where keys may be evicted it counts up to a DURABILITY_SHARE of the limit: who evicts makes records and images, which may be larger
-// than what goes, so that for a slow disk all of them would go.
+// than what goes, so that for a slow disk all of them would go. Elsewhere the log's frames alone do, which no refusal makes fewer.
 #define DURABILITY_SHARE 8u
 void worker_charge_durability(struct worker *w);
 

@@ -5,7 +5,7 @@ import re
 import tempfile
 import threading
 
-from harness import BACKENDS, ONCE, SLOW, Server, check, check_equal, test, wait_until
+from harness import BACKENDS, ONCE, SLOW, Error, Server, check, check_equal, test, wait_until
 
 
 def memory(c):
@@ -150,6 +150,18 @@ def what_durability_holds_is_counted_and_goes_again(config):
             kept = memory(c)["mem_aof_buffer"]
             c.must("CONFIG", "SET", "appendonly", "no")
             wait_until(lambda: memory(c)["mem_aof_buffer"] <= kept - (1 << 20), 10, "the log's frames to go")
+
+
+@test(BACKENDS, own=True, skerry_only=True)
+def a_small_limit_has_room_for_data_beside_the_log_s_frames(config):
+    with tempfile.TemporaryDirectory(prefix="skerry-memory-") as folder:
+        options = ["--appendonly", "yes", "--appendfsync", "always", "--log-frames-in-flight", "8", "--maxmemory", "2mb",
+                   "--maxmemory-policy", "noeviction"]
+        with Server(config.but(appendonly=None), "--dir", folder, *options) as s, s.client() as c:
+            wait_until(lambda: memory(c)["mem_aof_buffer"] >= 1 << 20, 5, "an account of the log's frames")
+            for i in range(50):
+                c.must("SET", f"key:{i}", b"v" * 5000)
+            check(any(isinstance(c.call("SET", f"more:{i}", b"v" * 5000), Error) for i in range(1000)), "it fills up all the same")
 
 
 @test(BACKENDS, own=True, skerry_only=True)
