@@ -10,8 +10,8 @@
 #include "persist/keeper.h"
 #include "reactor/ticks.h"
 
-#define BUCKETS_A_LOOK 8   // walked between two looks at the clock
-#define LOOKS_MAX      128 // a turn, should the clock stand
+#define BUCKETS_A_LOOK 2   // walked between two looks at the clock
+#define LOOKS_MAX      512 // a turn, should the clock stand
 
 static struct keeper *keeper_of(const struct worker *w)
 {
@@ -240,9 +240,20 @@ static bool walk_bucket(struct worker *w)
     return !v.failed;
 }
 
+// What the next slice may take: half of what the turn before took without its own.
+static void slice_begin(struct worker *w)
+{
+    struct save *s = &w->save;
+    uint64_t busy = w->reactor->stats.busy_ns - s->busy_ns, others = busy > s->took_ns ? busy - s->took_ns : 0;
+    s->busy_ns += busy;
+    s->slice_ns = others / 2 < SAVE_SLICE_LEAST_NS ? SAVE_SLICE_LEAST_NS : others / 2;
+    if (s->slice_ns > SAVE_SLICE_MOST_NS)
+        s->slice_ns = SAVE_SLICE_MOST_NS;
+}
+
 static bool time_is_over(const struct worker *w, uint64_t began)
 {
-    return reactor_ticks_ns(w->reactor, ticks_between(began, reactor_ticks(w->reactor))) >= SAVE_SLICE_NS;
+    return reactor_ticks_ns(w->reactor, ticks_between(began, reactor_ticks(w->reactor))) >= w->save.slice_ns;
 }
 
 // True: there is more to be done at once.
@@ -324,9 +335,11 @@ void save_turn(struct worker *w)
         save_begin_alone(w);
     if (s->set != 0) {
         uint64_t began = reactor_ticks(w->reactor);
+        slice_begin(w);
         s->more = s->walked ? end_some(w) : walk_some(w, began);
         s->more |= s->set != 0 && s->walked && !s->ended;
         uint64_t took = reactor_ticks_ns(w->reactor, ticks_between(began, reactor_ticks(w->reactor)));
+        s->took_ns = took;
         s->longest_ns = took > s->longest_ns ? took : s->longest_ns;
     }
     if (!list_empty(&s->waiters))
@@ -375,6 +388,8 @@ void save_cut(struct worker *w, uint64_t set, bool base)
     s->more = true;
     s->images_tail = &s->images;
     s->image_done = 0;
+    s->took_ns = 0;
+    s->busy_ns = w->reactor->stats.busy_ns;
     s->secret = (struct hash_secret){ .k0 = prng_next(&w->prng), .k1 = prng_next(&w->prng) };
     s->position = effects_pending(&w->effects) ? effects_building(&w->effects) : w->effects.position;
     store_listen_before(w->store, before_change, w);

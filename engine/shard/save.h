@@ -8,7 +8,10 @@
 //
 // A key that is about to change before the walk comes by goes out first, as it is (its *image*), and is remembered, and so is a key that is
 // new; the walk leaves both out. Bounds: what is remembered takes 16 bytes a changed key at least two thirds full; images wait in memory
-// while the keeper's disk is slower than changes are; chunks: 3 MiB a worker. A slice of a turn takes SAVE_SLICE_NS at most, or one chunk.
+// while the keeper's disk is slower than changes are; chunks: 3 MiB a worker.
+//
+// A slice takes half as long as everything else did in the turn before, so that who asks waits half as long again, however busy the worker
+// is: SAVE_SLICE_LEAST_NS at least, SAVE_SLICE_MOST_NS at most (or one chunk of images).
 //
 // FLUSHALL and FLUSHDB take the ground from under a walk that has not finished: the set is given up and begun again. SWAPDB does not:
 // entries go by the number that their database had at the cut.
@@ -29,8 +32,9 @@ struct conn;
 struct store_change;
 struct worker;
 
-#define SAVE_SLICE_NS  200000u
-#define SAVE_CANCELLED "cancelled by BGSAVE CANCEL"
+#define SAVE_SLICE_LEAST_NS 20000u
+#define SAVE_SLICE_MOST_NS  200000u
+#define SAVE_CANCELLED      "cancelled by BGSAVE CANCEL"
 
 // ---- what all workers share
 
@@ -89,7 +93,9 @@ struct save {
     uint64_t position;   // of the log: what the watermarks hold
     struct list waiters; // SAVE and SHUTDOWN (save_commands.c)
     struct save_run *held;
-    uint64_t longest_ns; // slice
+    uint64_t longest_ns;        // slice
+    uint64_t slice_ns, took_ns; // of the last slice: what it might take, and took
+    uint64_t busy_ns;           // the worker's, when it began
 };
 
 void save_init(struct worker *w);

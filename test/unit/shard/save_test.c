@@ -422,6 +422,35 @@ static void a_server_that_stops_leaves_the_set(void)
     rig_stop(r);
 }
 
+// One more turn, in which everything but the last slice took so long.
+static uint64_t slice_behind(struct rig *r, uint64_t others_ns)
+{
+    r->reactor.stats.busy_ns += r->w->save.took_ns + others_ns;
+    save_turn(r->w);
+    return r->w->save.slice_ns;
+}
+
+static void a_slice_takes_half_of_what_the_turn_before_took_for_others(void)
+{
+    struct rig *r = &rig;
+    rig_start(r, 53, 0, STORE_NOEVICTION, false);
+    for (uint32_t i = 0; i < 3000; i++)
+        step(r);
+    r->reactor.stats.busy_ns = UINT64_C(1) << 40; // before it began
+    save_cut(r->w, keeper_snapshot_begin(r->server.logging.keeper, NOW), false);
+    check_equal(slice_behind(r, 0), SAVE_SLICE_LEAST_NS); // no chunks yet: nothing is walked
+    check_equal(slice_behind(r, 2000), SAVE_SLICE_LEAST_NS);
+    check_equal(slice_behind(r, 100000), 50000);
+    check_equal(slice_behind(r, 100000), 50000);
+    check_equal(slice_behind(r, 50000000), SAVE_SLICE_MOST_NS);
+    r->w->save.took_ns = 1000; // by another clock: longer than the turn
+    r->reactor.stats.busy_ns -= 1000;
+    check_equal(slice_behind(r, 500), SAVE_SLICE_LEAST_NS);
+    save_stop(r->w);
+    (void)keeper_step(r->server.logging.keeper);
+    rig_stop(r);
+}
+
 static void marks_of_many_keys_are_kept_apart(void)
 {
     struct save_seen s;
@@ -451,4 +480,5 @@ static void save_points_are_pairs_of_numbers(void)
 
 TESTS(TEST(the_snapshot_is_the_state_at_the_cut), TEST(also_where_keys_are_evicted), TEST(also_with_hashes_that_anybody_can_compute),
       TEST(a_database_that_is_emptied_ends_it_and_asks_for_another), TEST(what_was_walked_may_be_emptied),
-      TEST(a_server_that_stops_leaves_the_set), TEST(marks_of_many_keys_are_kept_apart), TEST(save_points_are_pairs_of_numbers))
+      TEST(a_server_that_stops_leaves_the_set), TEST(a_slice_takes_half_of_what_the_turn_before_took_for_others),
+      TEST(marks_of_many_keys_are_kept_apart), TEST(save_points_are_pairs_of_numbers))
