@@ -61,13 +61,30 @@ def bench(args, *more):
 
 
 def load(args):
-    return bench(args, "--mix", f"get:{100 - args.writes},set:{args.writes}", "--rate", str(args.rate), "--duration", str(args.seconds),
-                 "--warmup", "0.2")["latency_us"]
+    answer = bench(args, "--mix", f"get:{100 - args.writes},set:{args.writes}", *(["--rate", str(args.rate)] if args.rate else []), "--duration",
+                   str(args.seconds), "--warmup", "0.2")
+    return answer["latency_us"] | {"rate": answer["requests_per_second"]}
 
 
 def longest_turn(info):
     """Of all workers since CONFIG RESETSTAT, in us."""
     return max(int(re.search(r"longest_turn_us=(\d+)", line).group(1)) for name, line in info.items() if re.fullmatch(r"worker\d+", name))
+
+
+def workers_of(pid):
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm") as comm:
+            if comm.read().startswith("worker-"):
+                yield task
+
+
+def preempted(pid):
+    """How often the core was taken from a worker that had more to do: a turn in which that happens is as long as others keep the core."""
+    count = 0
+    for task in workers_of(pid):
+        with open(f"/proc/{pid}/task/{task}/status") as status:
+            count += int(re.search(r"^nonvoluntary_ctxt_switches:\s+(\d+)", status.read(), re.M).group(1))
+    return count
 
 
 class Snapshots(threading.Thread):
@@ -96,10 +113,9 @@ class Snapshots(threading.Thread):
 
 def set_apart(args, pid):
     """The workers' threads on the core that is not the client's, all others of the server on the client's."""
-    own = set(range(os.cpu_count())) - {args.client_core}
+    own, workers = set(range(os.cpu_count())) - {args.client_core}, set(workers_of(pid))
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/comm") as comm:
-            os.sched_setaffinity(int(task), own if comm.read().startswith("worker-") else {args.client_core})
+        os.sched_setaffinity(int(task), own if task in workers else {args.client_core})
 
 
 def during_snapshots(args, server):
@@ -112,31 +128,36 @@ def during_snapshots(args, server):
 
 
 def rounds(args, server, c):
-    plain, during, turns, all_snapshots = [], [], ([], []), []
+    """Rows of windows without and with snapshots, and the snapshots."""
+    plain, during, all_snapshots = [], [], []
+
+    def noted(rows, window):
+        c.call("CONFIG", "RESETSTAT")
+        switches = preempted(server.pid)
+        latency, snapshots = window()
+        rows.append(latency | {"turn": longest_turn(c.info()), "preempted": preempted(server.pid) - switches})
+        return snapshots
+
     for _ in range(args.repetitions):
-        c.call("CONFIG", "RESETSTAT")
-        plain.append(load(args))
-        turns[0].append(longest_turn(c.info()))
+        noted(plain, lambda: (load(args), None))
         before = rss(server.pid)
-        c.call("CONFIG", "RESETSTAT")
-        latency, snapshots = during_snapshots(args, server)
-        snapshots.resident -= before
-        turns[1].append(longest_turn(c.info()))
-        during.append(latency)
-        all_snapshots.append(snapshots)
-    return plain, during, turns, all_snapshots
+        all_snapshots.append(noted(during, lambda: during_snapshots(args, server)))
+        all_snapshots[-1].resident -= before
+    return plain, during, all_snapshots
 
 
-def report(args, before, plain, during, turns, snapshots):
-    middle = {name: {p: statistics.median(r[p] for r in rows) for p in ("p50", "p99", "p99.9")}
-              for name, rows in (("without", plain), ("during", during))}
-    print(f"{args.items} items of {args.value} bytes, {args.workers} workers, RSS {before / 2**20:.0f} MiB, {args.rate}/s on {args.connections} "
-          f"connections, {args.writes} % writes, medians of {args.repetitions} windows of {args.seconds} s")
-    for name, m in middle.items():
-        print(f"  {name:8} p50 {m['p50']:.0f} us, p99 {m['p99']:.0f}, p99.9 {m['p99.9']:.0f}")
-    print(f"  ratio    p99.9 {statistics.median(d['p99.9'] / p['p99.9'] for p, d in zip(plain, during)):.2f}")
-    print(f"  turns    longest {statistics.median(turns[0]):.0f} us without, {statistics.median(turns[1]):.0f} us during; longest slice "
-          f"{statistics.median(s for each in snapshots for s in each.slices):.0f} us")
+def report(args, before, plain, during, snapshots):
+    def middle(rows, what):
+        return statistics.median(row[what] for row in rows)
+
+    print(f"{args.items} items of {args.value} bytes, {args.workers} workers, RSS {before / 2**20:.0f} MiB, "
+          f"{f'{args.rate}/s' if args.rate else 'as fast as it goes'} on {args.connections} connections, {args.writes} % writes, medians of "
+          f"{args.repetitions} windows of {args.seconds} s")
+    for name, rows in (("without", plain), ("during", during)):
+        print(f"  {name:8} {middle(rows, 'rate'):.0f}/s, p50 {middle(rows, 'p50'):.0f} us, p99 {middle(rows, 'p99'):.0f}, p99.9 "
+              f"{middle(rows, 'p99.9'):.0f}, longest turn {middle(rows, 'turn'):.0f}, preempted {middle(rows, 'preempted'):.0f} times")
+    ratios = (f"{what} {statistics.median(d[what] / p[what] for p, d in zip(plain, during)):.2f}" for what in ("rate", "p50", "p99", "p99.9"))
+    print(f"  ratios   {', '.join(ratios)}; longest slice {statistics.median(s for each in snapshots for s in each.slices):.0f} us")
     more = max(each.resident for each in snapshots)
     print(f"  {sum(each.count for each in snapshots)} snapshots, status {' '.join(set.union(*(each.statuses for each in snapshots)))}; RSS "
           f"+{max(0, more) / 2**20:.1f} MiB ({more / before:.2%}), of these images and marks at most "
@@ -151,7 +172,7 @@ def main():
     p.add_argument("--workers", type=int, default=1)
     p.add_argument("--connections", type=int, default=20)
     p.add_argument("--writes", type=int, default=20, help="percent")
-    p.add_argument("--rate", type=int, default=20_000)
+    p.add_argument("--rate", type=int, default=20_000, help="requests/s; 0: as fast as it goes")
     p.add_argument("--seconds", type=float, default=5)
     p.add_argument("--repetitions", type=int, default=5)
     p.add_argument("--client-core", type=int, default=1)
