@@ -92,12 +92,15 @@ static void fresh_keep(struct worker *w)
     e->fresh.entry = NULL;
 }
 
-// Of the shard at work on, for which no sub-batch has to be begun between others'.
-static bool fresh_fits(const struct worker *w, uint32_t shard)
+static bool has_room(const struct effects *e)
+{
+    return e->batch == NULL || e->batch->data.len <= BATCH_MAX;
+}
+
+static bool fresh_fits(const struct worker *w)
 {
     const struct effects *e = &w->effects;
-    bool joins = e->batch == NULL || ((e->sub.count == 0 || e->sub.shard == shard) && e->batch->data.len <= BATCH_MAX);
-    return joins && w->txns.intents.count == 0 && entry_value(e->fresh.entry).len <= FRESH_MAX;
+    return has_room(e) && w->txns.intents.count == 0 && entry_value(e->fresh.entry).len <= FRESH_MAX;
 }
 
 void effects_command_ends(struct worker *w)
@@ -108,7 +111,7 @@ void effects_command_ends(struct worker *w)
     if (e->fresh.entry == NULL)
         return;
     store_place(w->store, e->fresh.keyspace, &shard, &db);
-    if (!fresh_fits(w, shard)) {
+    if (!fresh_fits(w)) {
         fresh_keep(w);
         return;
     }
@@ -119,16 +122,13 @@ void effects_command_ends(struct worker *w)
     e->fresh.entry = NULL;
 }
 
-bool effects_takes(const struct effects *e, uint32_t shard)
+bool effects_takes(const struct effects *e, uint64_t hash)
 {
-    bool joins = e->batch == NULL || ((e->sub.count == 0 || e->sub.shard == shard) && e->batch->data.len <= BATCH_MAX);
-    return joins && e->dirty.count == 0 && e->fresh.entry == NULL && !e->open;
+    return has_room(e) && !e->open && !effects_is_dirty(e, hash);
 }
 
-void effects_overwritten(struct worker *w, struct keyspace *ks, uint64_t hash, struct slice key, struct slice value)
+void effects_overwritten(struct worker *w, uint32_t shard, uint32_t db, uint64_t hash, struct slice key, struct slice value)
 {
-    uint32_t shard, db;
-    store_place(w->store, ks, &shard, &db);
     struct record r = { .op = RECORD_SET,
                         .flags = (uint8_t)((uint32_t)ENTRY_STRING << 4),
                         .db = (uint16_t)db,
@@ -246,13 +246,27 @@ static void settle_print(struct worker *w, uint64_t print)
         }
 }
 
+// The shard's dirty keys are about to be settled one after the other: a sub-batch, and not by way of a lane.
+static void begin_shard(struct effects *e, uint32_t index)
+{
+    if (!list_empty(&e->shards[index]) && e->batch != NULL)
+        effects_records_close(e);
+}
+
+static void settle_shard(struct worker *w, uint32_t index)
+{
+    struct effects *e = &w->effects;
+    begin_shard(e, index);
+    list_for_each_safe (node, &e->shards[index])
+        settle(w, container_of(node, struct dirty, link));
+}
+
 static void settle_everything(struct worker *w)
 {
     struct effects *e = &w->effects;
     uint32_t shards = effects_dirty_shards(w);
     for (uint32_t i = 0; i < shards && e->dirty.count > 0; i++)
-        list_for_each_safe (node, &e->shards[i])
-            settle(w, container_of(node, struct dirty, link));
+        settle_shard(w, i);
 }
 
 static void settle_ticket(struct worker *w, const struct ticket *t)
@@ -363,7 +377,8 @@ void effects_settle_all(struct worker *w)
     fresh_keep(w);
     bool shares = w->txns.intents.count > 0;
     uint32_t shards = effects_dirty_shards(w);
-    for (uint32_t i = 0; e->on && i < shards && e->dirty.count > 0; i++)
+    for (uint32_t i = 0; e->on && i < shards && e->dirty.count > 0; i++) {
+        begin_shard(e, i);
         list_for_each_safe (node, &e->shards[i]) {
             struct dirty *d = container_of(node, struct dirty, link);
             if (shares && holder(w, txn_print(d->node.hash)) != NULL)
@@ -372,6 +387,7 @@ void effects_settle_all(struct worker *w)
             if (unlikely(e->batch != NULL && e->batch->data.len > BATCH_MAX) && !e->open)
                 send_batch(w);
         }
+    }
 }
 
 void effects_flush(struct worker *w)

@@ -16,6 +16,7 @@
 //   effects.c          changes, and when they are settled
 //   effects_dirty.c    the keys that are dirty
 //   effects_records.c  the batch
+//   effects_lanes.c    and its records of shards that take turns
 //   effects_apply.c    records made into what they say
 //   effects_begin.c    beginning and end, and the log that comes and goes
 #pragma once
@@ -26,6 +27,7 @@
 #include "base/chains.h"
 #include "base/free_list.h"
 #include "base/list.h"
+#include "engine/shard/effects_lanes.h"
 #include "engine/store/store.h"
 #include "persist/format.h"
 #include "persist/log_port.h"
@@ -41,8 +43,9 @@ struct entry;
 // A SET in the batch being built.
 struct recent {
     uint64_t hash;
-    uint64_t batch; // effects.begun of the batch that it is in
-    size_t at;      // there
+    uint64_t batch;  // effects.begun of the batch that it is in
+    size_t at;       // there
+    uint8_t *record; // or where it stands in a lane, whose generation `batch` is then; else NULL
 };
 
 // The key that the running command has changed, if it is its only change so far: an entry that stays where it is until the next one.
@@ -75,10 +78,11 @@ struct effects {
     uint64_t sent_bytes;     // so far, as log_port.taken_bytes
     struct sub_batch sub;    // being written
     size_t sub_at;           // its head in the batch; count 0: none is open
-    uint64_t *sequences;     // [own shards]: last given
-    struct buf scratch;      // arguments of an effect
-    uint64_t begun;          // batches
-    size_t recent_from;      // in the batch: records before it are not rewritten
+    struct effects_lanes lanes;
+    uint64_t *sequences; // [own shards]: last given
+    struct buf scratch;  // arguments of an effect
+    uint64_t begun;      // batches
+    size_t recent_from;  // in the batch: records before it are not rewritten
     struct recent recent[EFFECTS_RECENT];
     // Counters.
     uint64_t records, bytes, batches, coalesced;
@@ -104,10 +108,10 @@ static inline void effects_command_begins(struct effects *e)
     e->fresh.wanted = true;
 }
 void effects_command_ends(struct worker *w);
-// Can a SET of this shard become a record at once, without having been told as a change?
-bool effects_takes(const struct effects *e, uint32_t shard);
+// Can a SET of this key become a record at once, without having been told as a change?
+bool effects_takes(const struct effects *e, uint64_t hash);
 // And it does: a string without deadline and mark, a small one, in the place of another.
-void effects_overwritten(struct worker *w, struct keyspace *ks, uint64_t hash, struct slice key, struct slice value);
+void effects_overwritten(struct worker *w, uint32_t shard, uint32_t db, uint64_t hash, struct slice key, struct slice value);
 // A snapshot is cut here: what the sequence numbers so far stand for is in it, so those records stay what they are.
 void effects_cut(struct worker *w);
 // Before the databases change places.

@@ -13,8 +13,11 @@ int effects_init(struct worker *w)
     uint32_t shards = effects_dirty_shards(w);
     *e = (struct effects){ 0 };
     buf_init(&e->scratch, BUF_NO_LIMIT);
+    int rc = effects_lanes_init(&e->lanes, shards);
     e->sequences = calloc(shards + 1, sizeof *e->sequences);
-    return e->sequences != NULL ? effects_dirty_init(e, shards) : -ENOMEM;
+    if (rc == 0 && e->sequences == NULL)
+        rc = -ENOMEM;
+    return rc == 0 ? effects_dirty_init(e, shards) : rc;
 }
 
 void effects_start(struct worker *w, struct log_port *port)
@@ -89,6 +92,7 @@ void effects_deinit(struct worker *w)
     effects_dirty_deinit(e, effects_dirty_shards(w));
     batches_free(e, e->batch);
     batches_free(e, e->spare);
+    effects_lanes_deinit(&e->lanes);
     buf_deinit(&e->scratch);
     free(e->sequences);
 }

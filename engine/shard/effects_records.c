@@ -46,6 +46,7 @@ bool effects_records_begin(struct worker *w)
     b->next = NULL;
     b->batches = b->marker_count = 0;
     b->sync = false;
+    assert(e->lanes.used == NULL);
     e->batch = b;
     e->sub.count = 0;
     e->begun++;
@@ -58,8 +59,10 @@ void effects_records_close(struct effects *e)
     if (e->sub.count == 0)
         return;
     sub_batch_encode(&e->sub, e->batch->data.data + e->sub_at);
-    e->batch->batches++;
+    e->batch->batches += 1 + effects_lanes_pour(&e->lanes, &e->batch->data);
     e->sub.count = 0;
+    if (unlikely(e->batch->data.failed))
+        effects_records_lose(e);
 }
 
 bool effects_records_count(struct effects *e)
@@ -78,13 +81,15 @@ void effects_records_drop(struct effects *e, struct log_batch *b)
 
 uint64_t effects_records_memory(const struct effects *e)
 {
-    return e->batch_bytes + (e->batch != NULL ? memory_of(e->batch) - e->begun_bytes : 0) + e->scratch.cap;
+    return e->batch_bytes + (e->batch != NULL ? memory_of(e->batch) - e->begun_bytes : 0) + e->scratch.cap +
+           effects_lanes_memory(&e->lanes);
 }
 
 void effects_records_trim(struct effects *e)
 {
     struct log_batch **at = &e->spare;
     uint64_t kept = 0;
+    effects_lanes_trim(&e->lanes);
     for (uint32_t i = 0; i < TRIM_MOST; i++) {
         if (*at == NULL && e->port != NULL)
             *at = log_port_recycle(e->port);
@@ -116,32 +121,67 @@ static void sub_open(struct worker *w, uint32_t shard)
         buf_advance(data, SUB_BATCH_HEAD);
 }
 
-static void append(struct worker *w, uint32_t shard, struct record *r)
+// Behind the shard's last one. A failed log: NULL.
+static struct sub_batch *room_for(struct worker *w, uint32_t shard, uint64_t size, struct recent *place, uint8_t **to)
 {
     struct effects *e = &w->effects;
-    if (!effects_records_begin(w))
-        return;
-    sub_open(w, shard);
-    uint64_t size = record_size(r);
-    uint8_t *to = buf_reserve(&e->batch->data, size);
-    if (to == NULL) {
-        effects_records_lose(e);
-        return;
+    uint32_t index = shard / w->server->worker_count;
+    struct sub_batch *sub;
+    if (unlikely(e->sub.count > 0 && e->sub.shard != shard) && (*to = effects_lanes_room(&e->lanes, index, size, &sub)) != NULL) {
+        if (sub->count == 0)
+            *sub = (struct sub_batch){ .shard = (uint16_t)shard, .first = e->sequences[index] + 1 };
+        place->batch = e->lanes.generation;
+        place->record = *to;
+        return sub;
     }
-    r->sequence = ++e->sequences[shard / w->server->worker_count];
-    record_encode(r, e->sub.first, to);
+    sub_open(w, shard);
+    *to = buf_reserve(&e->batch->data, size);
+    if (*to == NULL) {
+        effects_records_lose(e);
+        return NULL;
+    }
+    place->batch = e->begun;
+    place->at = e->batch->data.len;
     buf_advance(&e->batch->data, size);
-    e->sub.count++;
-    e->sub.bytes += (uint32_t)size;
+    return &e->sub;
+}
+
+static struct recent append(struct worker *w, uint32_t shard, struct record *r)
+{
+    struct effects *e = &w->effects;
+    struct recent place = { 0 };
+    if (!effects_records_begin(w))
+        return place;
+    uint64_t size = record_size(r);
+    uint8_t *to;
+    struct sub_batch *sub = room_for(w, shard, size, &place, &to);
+    if (unlikely(sub == NULL))
+        return place;
+    r->sequence = ++e->sequences[shard / w->server->worker_count];
+    record_encode(r, sub->first, to);
+    sub->count++;
+    sub->bytes += (uint32_t)size;
     e->records++;
+    return place;
+}
+
+// Where it is, if it may be written over.
+static uint8_t *record_of(const struct effects *e, const struct recent *last)
+{
+    if (e->batch == NULL)
+        return NULL;
+    if (last->record != NULL)
+        return last->batch == e->lanes.generation ? last->record : NULL;
+    return last->batch == e->begun && last->at >= e->recent_from ? e->batch->data.data + last->at : NULL;
 }
 
 // The key's last record in this batch, when it is a SET of the same size, becomes this one.
 static bool rewrite(struct effects *e, const struct recent *last, uint64_t hash, const struct record *r)
 {
-    if (last->hash != hash || last->batch != e->begun || last->at < e->recent_from || e->batch == NULL)
+    uint8_t *record = last->hash == hash ? record_of(e, last) : NULL;
+    if (likely(record == NULL))
         return false;
-    bool done = record_rewrite(r, e->batch->data.data + last->at);
+    bool done = record_rewrite(r, record);
     e->coalesced += done;
     return done;
 }
@@ -152,11 +192,12 @@ void effects_records_append(struct worker *w, uint32_t shard, uint64_t hash, str
     struct recent *last = &e->recent[hash % EFFECTS_RECENT];
     if (r->op == RECORD_SET && rewrite(e, last, hash, r))
         return;
-    append(w, shard, r);
-    if (r->op == RECORD_SET && likely(e->batch != NULL && !e->failed))
-        *last = (struct recent){ .hash = hash, .batch = e->begun, .at = e->batch->data.len - record_size(r) };
+    struct recent place = append(w, shard, r);
+    place.hash = hash;
+    if (r->op == RECORD_SET && likely(!e->failed))
+        *last = place;
     else if (last->hash == hash)
-        last->batch = 0;
+        *last = (struct recent){ .hash = hash };
 }
 
 // Arguments of an effect, the name first.

@@ -16,7 +16,7 @@ static inline void effects_records_lose(struct effects *e)
 
 // There is a batch. False: no memory, and it is lost.
 bool effects_records_begin(struct worker *w) warn_unused;
-// Before the batch is sent.
+// What is written so far is whole sub-batches: before the batch is sent, or another shard's records of many keys come.
 void effects_records_close(struct effects *e);
 // And with it the books: true, batches take more or less memory than before.
 bool effects_records_count(struct effects *e);
@@ -31,6 +31,7 @@ void effects_records_append(struct worker *w, uint32_t shard, uint64_t hash, str
 static inline void effects_records_keep(struct effects *e)
 {
     e->recent_from = e->batch != NULL ? e->batch->data.len : 0;
+    e->lanes.generation++;
 }
 
 // An effect by name; `key` may be without bytes.

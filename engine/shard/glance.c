@@ -58,11 +58,12 @@ void glance_gather(struct conn *c, struct slice in, struct frames *f)
     f->offset = (size_t)(at - in.data);
 }
 
-static inline bool set_logged(struct worker *w, const struct item *item, struct buf *out, bool native)
+static inline bool set_logged(struct conn *c, const struct item *item, bool native)
 {
-    if (unlikely(!effects_takes(&w->effects, item->shard)) || !glance_set(item, out, native, true))
+    struct worker *w = c->worker;
+    if (unlikely(!effects_takes(&w->effects, item->hash)) || !glance_set(item, &c->out, native, true))
         return false;
-    effects_overwritten(w, item->keyspace, item->hash, item->request.argv[1], item->request.argv[2]);
+    effects_overwritten(w, item->shard, c->client.db, item->hash, item->request.argv[1], item->request.argv[2]);
     return true;
 }
 
@@ -86,7 +87,7 @@ uint32_t glance_logged(struct conn *c, struct item *items, uint32_t i, uint32_t 
                 break;
             done.gets++;
         } else {
-            if (unlikely(!may_set) || !set_logged(w, &items[i], &c->out, native))
+            if (unlikely(!may_set) || !set_logged(c, &items[i], native))
                 break;
             if (done.sets++ == 0)
                 may_get = may_get && gate_lets_reads(c); // it may show what this SET has changed

@@ -17,7 +17,8 @@ struct pass {
     uint32_t served;
     uint32_t used; // bytes
     uint8_t receive;
-    bool may_set;
+    bool logs; // what is set becomes records, and the reply may have to wait for them (gate.h)
+    bool may_get, may_set;
     struct glanced done;
 };
 
@@ -77,6 +78,7 @@ static always_inline bool take_frame(struct worker *w, struct native_glance *g)
     s->tag = step.tag;
     s->end = t->end += (uint32_t)f.len;
     s->value_len = (uint16_t)f.value_len;
+    s->shard = (uint16_t)shard;
     s->key_len = (uint8_t)f.key_len;
     s->opcode = f.opcode;
     s->receive = (uint8_t)(g->back - 1);
@@ -198,15 +200,25 @@ static always_inline bool serve_set(struct entry *e, struct slice value, struct 
     return true;
 }
 
-static always_inline bool serve(const struct glance_slot *s, struct buf *out, bool may_set)
+static always_inline bool serve_logged(struct pass *p, const struct glance_slot *s, struct entry *e, struct slice value, struct buf *out)
 {
-    struct slice key = slice_of(s->key, s->key_len);
+    struct worker *w = p->conn->worker;
+    if (unlikely(!effects_takes(&w->effects, s->hash)) || !serve_set(e, value, out))
+        return false;
+    effects_overwritten(w, s->shard, p->conn->client.db, s->hash, slice_of(s->key, s->key_len), value);
+    p->may_get = p->may_get && gate_lets_reads(p->conn); // it may show what this SET has changed
+    return true;
+}
+
+static always_inline bool serve(struct pass *p, const struct glance_slot *s, struct buf *out, bool logs)
+{
+    struct slice key = slice_of(s->key, s->key_len), value = slice_of(key.data + key.len, s->value_len);
     struct entry *e = keyspace_step_find(s->keyspace, s->entry, key, s->hash);
     if (unlikely(e == NULL))
         return false;
     if (s->opcode != FCNP_GET)
-        return may_set && serve_set(e, slice_of(key.data + key.len, s->value_len), out);
-    if (unlikely(!serve_get(e, out)))
+        return p->may_set && (logs ? serve_logged(p, s, e, value, out) : serve_set(e, value, out));
+    if (unlikely((logs && !p->may_get) || !serve_get(e, out)))
         return false;
     s->keyspace->stats.hits++;
     return true;
@@ -215,7 +227,7 @@ static always_inline bool serve(const struct glance_slot *s, struct buf *out, bo
 // ---- the pass
 
 // Serves up to `count` frames more. False: that was all.
-static __attribute__((noinline)) bool serve_some(struct pass *p, uint32_t count)
+static always_inline bool serve_frames(struct pass *p, uint32_t count, bool logs)
 {
     struct worker *w = p->conn->worker;
     struct native_glance *g = p->stream;
@@ -233,7 +245,7 @@ static __attribute__((noinline)) bool serve_some(struct pass *p, uint32_t count)
             ask(slot_at(g, g->asked++));
         if (likely(g->again != g->asked))
             ask_again(slot_at(g, g->again++));
-        if (unlikely(!serve(s, &out, p->may_set)))
+        if (unlikely(!serve(p, s, &out, logs)))
             break;
         gets += s->opcode == FCNP_GET;
     }
@@ -244,6 +256,21 @@ static __attribute__((noinline)) bool serve_some(struct pass *p, uint32_t count)
     p->used = at != first ? slot_at(g, at - 1)->end : p->used;
     g->served = at;
     return at == last;
+}
+
+static __attribute__((noinline)) bool serve_unlogged(struct pass *p, uint32_t count)
+{
+    return serve_frames(p, count, false);
+}
+
+static __attribute__((noinline)) bool serve_logging(struct pass *p, uint32_t count)
+{
+    return serve_frames(p, count, true);
+}
+
+static inline bool serve_some(struct pass *p, uint32_t count)
+{
+    return likely(!p->logs) ? serve_unlogged(p, count) : serve_logging(p, count);
 }
 
 static const struct command *command_of(const struct worker *w, const struct glance_slot *s)
@@ -312,7 +339,7 @@ static void serve_all(struct pass *p)
 static inline bool may_run(const struct conn *c, struct slice in)
 {
     struct worker *w = c->worker;
-    if (unlikely(!may_look(c) || !glance_may(c) || c->pending != NULL || w->gated || w->watching || w->watch.alone == UINT32_MAX ||
+    if (unlikely(!may_look(c) || !glance_may(c) || c->pending != NULL || w->watching || w->watch.alone == UINT32_MAX ||
                  w->watch.request_min <= in.len || in.len > native_limits(c).frame_max))
         return false;
     // The only request of the first batch after a wait is timed as itself (span.h).
@@ -337,6 +364,26 @@ static void count_served(const struct pass *p)
         c->paused = true;
 }
 
+// The connection's replies wait for what was set. (Frames that ask for more than the connection are not plain.)
+static void wait_for_log(const struct pass *p)
+{
+    struct conn *c = p->conn;
+    struct worker *w = c->worker;
+    w->save.changes += p->done.sets;
+    c->frame = FCNP_PLAIN + 1;
+    gate_conn(c, effects_building(&w->effects));
+    c->frame = 0;
+}
+
+static void ask_leave(struct pass *p)
+{
+    struct conn *c = p->conn;
+    struct worker *w = c->worker;
+    p->logs = w->gated;
+    p->may_get = !p->logs || gate_lets_reads(c);
+    p->may_set = w->options.maxmemory == 0 && store_lets_overwrite(w->store, p->logs) && (!p->logs || gate_lets_sets(c));
+}
+
 // These bytes are what the stream goes on with.
 static inline bool comes_next(const struct native_glance *g, const struct conn *c, const uint8_t *begin)
 {
@@ -355,11 +402,13 @@ size_t native_glance_run(struct conn *c, struct slice in)
     conn_out_begin(c);
     begin_stretch(w);
     struct pass p = { .conn = c, .stream = g, .receive = g->front };
-    p.may_set = w->options.maxmemory == 0 && store_lets_overwrite(w->store, false);
+    ask_leave(&p);
     serve_all(&p);
     stretch_end(&p);
     if (p.served > 0)
         count_served(&p);
+    if (p.logs && p.done.sets > 0)
+        wait_for_log(&p);
     conn_out_end(c);
     if (likely(p.used == in.len))
         g->front++;

@@ -50,6 +50,7 @@ struct glance_slot {
     struct entry *entry; // which may be its own; NULL: none in the home bucket, or not asked for yet
     uint32_t end;        // offset behind the frame
     uint16_t value_len;  // of SET
+    uint16_t shard;
     uint8_t key_len;
     uint8_t opcode;
     uint8_t tag; // in the bucket

@@ -12,7 +12,8 @@ import threading
 import time
 
 from compat import fcnp_client as fcnp
-from harness import BACKENDS, ONCE, Client, Closed, Error, Failure, Server, Skip, check, check_equal, encode, run_to_end, test, wait_until
+from harness import (BACKENDS, ONCE, Client, Closed, Error, Failure, Server, Skip, check, check_equal, encode, free_range, run_to_end, test,
+                     wait_until)
 
 POLICIES = ("always", "everysec", "no")
 WAITING = "in use by another process: waiting"
@@ -511,6 +512,32 @@ def a_frame_says_how_safe_its_change_has_to_be(config):
                 check(c.read() is fcnp.Ok, "SET")
             check(int(info(watch)["log_replies_held"]) > before, "held at level always")
             check_equal(c.call(fcnp.GET, b"safe:7"), b"value", "GET")
+
+
+@test(BACKENDS, own=True, skerry_only=True, seconds=120)
+def frames_that_were_answered_are_there_after_kill_9_whichever_port_and_shard_they_came_by(config):
+    def write(connection, keys, value):
+        connection.send(b"".join(fcnp.encode(fcnp.SET, key, value, flags=fcnp.ROUTED, shards=8) for key in keys))
+        check(all(connection.read() is fcnp.Ok for _ in keys), "SET")
+
+    keys = [b"key:%d" % i for i in range(400)]
+    for cell in several(config):
+        with Folder() as folder:
+            with free_range(9) as port:
+                s = durable(cell, folder, "always", "--direct-ports", "yes", "--direct-base-port", port + 1, port=port)
+            with s, s.client() as watch, fcnp.Fanout(*s.address) as fanout, fcnp.Direct(*s.address) as direct:
+                write(fanout, keys, b"new keys")
+                write(fanout, keys, b"a fanout")
+                for shard, connection in enumerate(direct.shards):
+                    write(connection, [key for key in keys if fcnp.shard_of(key, 8) == shard and key != keys[-1]], b"its port")
+                before = int(info(watch)["log_replies_held"])
+                write(direct.of(keys[-1]), [keys[-1]], b"the last")
+                check(int(info(watch)["log_replies_held"]) > before, "held")
+                s.signal(signal.SIGKILL)
+                s.wait_end()
+            with durable(cell, folder, "always") as s, s.client() as c:
+                wrong = [key for key in keys if c.call("GET", key) != (b"the last" if key == keys[-1] else b"its port")]
+                check(not wrong, f"{len(wrong)} of {len(keys)} acknowledged writes are lost: {wrong[:5]}")
 
 
 @test(BACKENDS, own=True, skerry_only=True, seconds=120)

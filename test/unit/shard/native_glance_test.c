@@ -69,9 +69,9 @@ static uint32_t shard_of(struct hall *h, uint32_t number)
     return route_shard(&h->r.w->route, slice_of(key, 16));
 }
 
-static void begin(struct hall *h)
+static void begin_with(struct hall *h, bool logs)
 {
-    rig_start(&h->r, 0, false);
+    rig_start(&h->r, 0, logs);
     struct worker *w = h->r.w;
     native_commands_init(w->native_commands);
     w->options.proto_max_bulk_len = 1 << 20;
@@ -92,6 +92,26 @@ static void begin(struct hall *h)
         snprintf(line, sizeof line, "SET %s %04u", key, i);
         run_text(&h->r, 0, line);
     }
+}
+
+static void begin(struct hall *h)
+{
+    begin_with(h, false);
+}
+
+// What was set until here is durable.
+static void begin_logged(struct hall *h, int appendfsync)
+{
+    begin_with(h, true);
+    struct worker *w = h->r.w;
+    w->options.appendfsync = appendfsync;
+    w->options.log_buffer_limit = 1 << 20;
+    h->r.server.workers = &h->r.w;
+    atomic_store(&h->r.port.state, LOG_RUNS);
+    gate_refresh(w);
+    effects_flush(w);
+    atomic_store(&h->r.port.durable, w->effects.position);
+    gate_turn(w);
 }
 
 static void end(struct hall *h)
@@ -238,6 +258,126 @@ static void a_frame_may_say_no_more_than_its_shard(void)
     end(&h);
 }
 
+static bool set_answered(const struct hall *h, uint32_t conn, uint32_t at)
+{
+    uint8_t head[FCNP_HEADER];
+    fcnp_reply_header(head, FCNP_OK, 0);
+    return memcmp(h->conns[conn].out.data + at * FCNP_HEADER, head, FCNP_HEADER) == 0;
+}
+
+// What the log was sent, made into a store of its own.
+static void apply(struct hall *h, struct rig *to)
+{
+    char why[EFFECTS_WHY_MAX] = "";
+    effects_flush(h->r.w);
+    for (struct log_batch *b = log_port_pull(&h->r.port.in), *next; b != NULL; b = next) {
+        next = b->next;
+        check_equal(effects_apply_unit(to->w, buf_view(&b->data), NULL, why), 0);
+        log_port_push(&h->r.port.spent, b);
+    }
+}
+
+static void a_set_becomes_a_record_whichever_shard_it_is_of(void)
+{
+    struct hall h;
+    struct rig copy;
+    begin_logged(&h, APPENDFSYNC_EVERYSEC);
+    rig_start(&copy, 0, false);
+    struct worker *w = h.r.w;
+    uint64_t records = w->effects.records, changes = w->save.changes;
+    uint32_t shard = shard_of(&h, 40);
+    for (uint32_t i = 0; i < FRAMES; i++)
+        add(&h, 0, i, "new!", FCNP_FLAGS, shard_of(&h, i));
+    h.conns[1].only_shard = shard;
+    add(&h, 1, 40, "anew", FCNP_SHARD, shard);
+    native_glance_over(w, h.done, 2);
+    check_equal(handle(&h, 0), (uint64_t)h.done[0].result);
+    check_equal(handle(&h, 1), (uint64_t)h.done[1].result);
+    check(set_answered(&h, 0, 0) && set_answered(&h, 0, FRAMES - 1) && set_answered(&h, 1, 0));
+    check(!h.conns[0].gated && !h.conns[1].gated && h.conns[0].frame == 0);
+    check_equal(w->effects.records - records, FRAMES + 1);
+    check_equal(w->save.changes - changes, FRAMES + 1);
+    apply(&h, &copy);
+    run_text(&copy, 0, "MGET key:000000000000 key:000000000015 key:000000000016 key:000000000040");
+    check(strcmp(copy.said, "*4\r\n$4\r\nnew!\r\n$4\r\nnew!\r\n$4\r\n0016\r\n$4\r\nanew\r\n") == 0);
+    rig_stop(&copy);
+    end(&h);
+}
+
+static void under_always_replies_wait_and_what_would_show_a_set_is_left_to_its_command(void)
+{
+    struct hall h;
+    begin_logged(&h, APPENDFSYNC_ALWAYS);
+    struct worker *w = h.r.w;
+    gets(&h, 0, FRAMES);
+    add(&h, 1, 5, "new!", FCNP_FLAGS, shard_of(&h, 5));
+    add(&h, 1, 6, "new!", FCNP_FLAGS, shard_of(&h, 6));
+    size_t until = (size_t)h.done[1].result;
+    add(&h, 1, 5, NULL, FCNP_FLAGS, shard_of(&h, 5));
+    add(&h, 2, 5, NULL, FCNP_FLAGS, shard_of(&h, 5));
+    native_glance_over(w, h.done, 3);
+    check_equal(handle(&h, 0), (uint64_t)h.done[0].result); // nothing is on its way yet
+    check(!h.conns[0].gated);
+    check_equal(handle(&h, 1), until);
+    check(h.conns[1].gated && h.conns[1].gate_frame == FCNP_PLAIN + 1 && h.conns[1].frame == 0);
+    check_equal(h.conns[1].need.durable, effects_building(&w->effects));
+    check_equal(handle(&h, 2), 0);
+    end(&h);
+}
+
+static void a_connection_may_ask_for_more_than_the_server(void)
+{
+    struct hall h;
+    begin_logged(&h, APPENDFSYNC_EVERYSEC);
+    h.conns[0].client.level = GATE_ALWAYS;
+    add(&h, 0, 5, "new!", FCNP_FLAGS, shard_of(&h, 5));
+    add(&h, 1, 5, NULL, FCNP_FLAGS, shard_of(&h, 5));
+    native_glance_over(h.r.w, h.done, 2);
+    check_equal(handle(&h, 0), (uint64_t)h.done[0].result);
+    check_equal(h.conns[0].need.durable, effects_building(&h.r.w->effects));
+    check_equal(handle(&h, 1), (uint64_t)h.done[1].result);
+    check(answered(&h, 1, 0, "new!") && !h.conns[1].gated);
+    end(&h);
+}
+
+// Nothing of it has happened then.
+static bool is_left(struct hall *h)
+{
+    uint64_t records = h->r.w->effects.records;
+    h->conns[0].out.len = 0;
+    native_glance_over(h->r.w, h->done, 1);
+    return handle(h, 0) == 0 && h->r.w->effects.records == records && !h->conns[0].gated;
+}
+
+static void a_set_that_the_log_may_not_take_is_left_to_its_command(void)
+{
+    struct hall h;
+    begin_logged(&h, APPENDFSYNC_EVERYSEC);
+    struct worker *w = h.r.w;
+    add(&h, 0, 5, "new!", FCNP_FLAGS, shard_of(&h, 5));
+    w->gate.state = LOG_FULL;
+    check(is_left(&h));
+    w->gate.state = LOG_RUNS;
+    w->gate.loading = true;
+    check(is_left(&h));
+    w->gate.loading = false;
+    w->effects.open = true; // a transaction holds everything
+    check(is_left(&h));
+    w->effects.open = false;
+    w->watches.keys.count++;
+    check(is_left(&h));
+    w->watches.keys.count--;
+    run_text(&h.r, 0, "DEL key:000000000005");
+    run_text(&h.r, 0, "SET key:000000000005 0005"); // it has changed already in this turn
+    check(is_left(&h));
+    effects_flush(w);
+    check(!is_left(&h));
+    end(&h);
+}
+
 TESTS(TEST(frames_of_the_receives_to_come_are_taken_meanwhile), TEST(a_set_is_seen_by_the_frames_behind_it_which_had_been_taken),
       TEST(what_was_taken_is_forgotten_when_something_else_runs), TEST(a_receive_that_is_passed_over_is_not_taken_for_the_one_behind_it),
-      TEST(the_pass_ends_at_what_is_not_plain_and_the_next_begins_behind_it), TEST(a_frame_may_say_no_more_than_its_shard))
+      TEST(the_pass_ends_at_what_is_not_plain_and_the_next_begins_behind_it), TEST(a_frame_may_say_no_more_than_its_shard),
+      TEST(a_set_becomes_a_record_whichever_shard_it_is_of),
+      TEST(under_always_replies_wait_and_what_would_show_a_set_is_left_to_its_command), TEST(a_connection_may_ask_for_more_than_the_server),
+      TEST(a_set_that_the_log_may_not_take_is_left_to_its_command))
