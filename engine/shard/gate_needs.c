@@ -83,8 +83,9 @@ static struct gate_need write_need(struct worker *w, enum gate_level level, uint
     case GATE_EVERYSEC:
         break;
     }
+    uint64_t written = g->level == GATE_NO ? position : 0; // asking for more takes nothing away of what the server gives
     if (likely(g->step_count == 0 || w->reactor->now_ns - step_at(g, 0)->sent_ns < GATE_STALL_NS))
-        return (struct gate_need){ 0 };
+        return (struct gate_need){ .written = written };
     // All that was sent before, not only what is too old now: by the time that the reply goes, the rest would be. And a flush of it: the
     // one under way may have begun before some of it was written, and another one is not due for half a second.
     g->stalls++;
@@ -92,7 +93,7 @@ static struct gate_need write_need(struct worker *w, enum gate_level level, uint
         g->stalled = w->effects.position;
         ask_sync(w, g->stalled);
     }
-    return (struct gate_need){ .durable = w->effects.position };
+    return (struct gate_need){ .durable = w->effects.position, .written = written };
 }
 
 // Everything up to now.

@@ -173,6 +173,20 @@ static void a_client_may_ask_for_more(void)
     rig_stop(&r);
 }
 
+static void who_asks_for_more_still_gets_what_the_server_gives(void)
+{
+    struct rig r;
+    begin(&r, APPENDFSYNC_NO);
+    r.w->gate.asked = GATE_EVERYSEC;
+    check_equal(ran(&r, "SET a 1").written, 1);
+    turn(&r);
+    r.reactor.now_ns += GATE_STALL_NS;
+    struct gate_need need = ran(&r, "SET b 1");
+    check_equal(need.written, 2);
+    check_equal(need.durable, 1);
+    rig_stop(&r);
+}
+
 static void a_log_that_has_failed_takes_no_writes(void)
 {
     struct rig r;
@@ -294,7 +308,8 @@ static void while_loading_nothing_is_shown(void)
 TESTS(TEST(under_always_a_write_waits_for_its_flush), TEST(a_reader_waits_for_the_keys_that_it_shows),
       TEST(behind_a_clear_every_reader_waits), TEST(a_policy_that_becomes_stricter_knows_no_keys_of_before),
       TEST(under_everysec_nobody_waits_until_the_oldest_change_is_old), TEST(who_stalls_asks_for_the_flush_that_it_waits_for),
-      TEST(under_no_a_write_waits_until_the_system_has_it), TEST(a_client_may_ask_for_more), TEST(a_log_that_has_failed_takes_no_writes),
+      TEST(under_no_a_write_waits_until_the_system_has_it), TEST(a_client_may_ask_for_more),
+      TEST(who_asks_for_more_still_gets_what_the_server_gives), TEST(a_log_that_has_failed_takes_no_writes),
       TEST(a_log_that_does_not_count_yet_holds_nothing_up), TEST(a_log_that_failed_before_it_counts_is_noticed_when_it_does),
       TEST(a_full_disk_takes_no_writes_until_there_is_room), TEST(writers_wait_while_the_log_is_behind),
       TEST(while_loading_nothing_is_shown))
