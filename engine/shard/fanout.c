@@ -181,6 +181,7 @@ static struct gather *gather_new(struct conn *c, const struct item *item)
     g->protocol = c->client.protocol;
     g->watcher = g->command->run == cmd_watch ? c->client.id : 0;
     txn_init(&g->txn, granted);
+    g->txn.level = gate_asked(c);
     list_init(&g->slice);
     buf_init(&g->reply, BUF_NO_LIMIT);
     if (!command_keys(g->command, g->args.argv, g->args.argc, &g->keys))

@@ -129,11 +129,12 @@ bool gate_stops_writers(const struct worker *w);
 
 // ---- replies
 
-// The connection's replies from here on wait until a change of `position` is as safe as it asks.
-void gate_conn(struct conn *c, uint64_t position);
+// The connection's replies from here on wait until a change of `position` is as safe as `asked` says, or the server's level. What takes
+// more than its turn has to remember gate_asked of when it began: by its end the connection may be at something that asks for less.
+void gate_conn(struct conn *c, uint64_t position, uint8_t asked);
 // From here on they wait until gate_open (EXEC at work).
 void gate_shut(struct conn *c);
-void gate_open(struct conn *c, uint64_t position); // 0: nothing was changed
+void gate_open(struct conn *c, uint64_t position, uint8_t asked); // 0: nothing was changed
 // Before a request of another worker.
 static inline void gate_serve(struct gate *g, uint8_t level)
 {

@@ -135,9 +135,9 @@ void gate_shut(struct conn *c)
     c->gated = c->shut = true;
 }
 
-void gate_open(struct conn *c, uint64_t position)
+void gate_open(struct conn *c, uint64_t position, uint8_t asked)
 {
-    gate_conn(c, position);
+    gate_conn(c, position, asked);
     if (!c->shut)
         return;
     c->shut = false;

@@ -154,10 +154,14 @@ uint8_t gate_asked(const struct conn *c)
     return c->level > c->client.level ? c->level : c->client.level;
 }
 
+static enum gate_level at_least_servers(const struct worker *w, uint8_t asked)
+{
+    return (enum gate_level)(asked > w->gate.level ? asked : w->gate.level);
+}
+
 static enum gate_level level_of(const struct worker *w, const struct conn *c)
 {
-    uint8_t asked = c != NULL ? gate_asked(c) : w->gate.asked;
-    return (enum gate_level)(asked > w->gate.level ? asked : w->gate.level);
+    return at_least_servers(w, c != NULL ? gate_asked(c) : w->gate.asked);
 }
 
 // ---- who waits
@@ -180,11 +184,11 @@ void gate_take_serve(struct conn *c)
     wait_for(c->worker, c, c->worker->gate.serve);
 }
 
-void gate_conn(struct conn *c, uint64_t position)
+void gate_conn(struct conn *c, uint64_t position, uint8_t asked)
 {
     struct worker *w = c->worker;
     if (position > 0 && holds(w))
-        wait_for(w, c, write_need(w, level_of(w, c), position));
+        wait_for(w, c, write_need(w, at_least_servers(w, asked), position));
 }
 
 void gate_read(struct worker *w, struct conn *c, uint64_t hash)

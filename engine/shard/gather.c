@@ -35,7 +35,7 @@ struct forward gather_forward(const struct gather *g, uint32_t target, const str
         .protocol = g->protocol,
         .in_txn = true,
         .no_touch = g->due->conn != NULL && (g->due->conn->client.flags & CLIENT_NO_TOUCH) != 0,
-        .level = g->due->conn != NULL ? gate_asked(g->due->conn) : 0,
+        .level = g->txn.level,
         .watcher = g->watcher,
         .argc = argc,
         .argv = argv,
@@ -65,7 +65,12 @@ static void run_part(struct worker *w, struct gather *g, uint32_t part, const st
             .in_txn = f->in_txn,
             .watcher = f->watcher,
         };
+        uint8_t level = c != NULL ? c->level : 0;
+        if (c != NULL)
+            c->level = g->txn.level; // by now the connection may be at another request
         run_here(w, &here, &out);
+        if (c != NULL)
+            c->level = level;
     }
     gather_part(w, g, part, out.data, out.data, out.len);
 }
@@ -99,10 +104,10 @@ void gather_release(struct worker *w, struct gather *g)
 void gather_finish(struct worker *w, struct gather *g, struct buf *answer)
 {
     gather_release(w, g);
-    if (unlikely(g->txn.position > 0) && g->due->conn != NULL)
-        gate_conn(g->due->conn, g->txn.position);
-    // A failed buffer means out of memory: the connection cannot be kept in step, so it ends.
     struct conn *c = g->due->conn;
+    if (unlikely(g->txn.position > 0) && c != NULL)
+        gate_conn(c, g->txn.position, g->txn.level);
+    // A failed buffer means out of memory: the connection cannot be kept in step, so it ends.
     if (answer->failed && c != NULL)
         conn_close(c);
     if (answer->borrowed || answer->data == NULL) {

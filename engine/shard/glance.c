@@ -95,7 +95,7 @@ uint32_t glance_logged(struct conn *c, struct item *items, uint32_t i, uint32_t 
     }
     if (done.sets > 0) {
         w->save.changes += done.sets;
-        gate_conn(c, effects_building(&w->effects));
+        gate_conn(c, effects_building(&w->effects), gate_asked(c));
     }
     if (i > first)
         glance_count(c, &done, &items[i - 1]);

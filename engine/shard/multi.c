@@ -181,7 +181,7 @@ static void finish(struct multi *m)
     if (m->owns_txn && m->txn.state == TXN_GRANTED)
         txn_release(c->worker, &m->txn);
     if (m->owns_txn && c->state != CONN_CLOSING)
-        gate_open(c, m->txn.position);
+        gate_open(c, m->txn.position, m->level);
     if (m->owns_txn)
         txn_deinit(&m->txn);
     m->owns_txn = false;
@@ -202,6 +202,8 @@ static void run(struct multi *m)
         conn_out_begin(c);
     while (m->next < m->count && !c->barrier) {
         struct queued *q = &m->queue[m->next++];
+        if (gate_asked(c) > m->level)
+            m->level = gate_asked(c);
         if (m->silent)
             c->client.flags |= CLIENT_REPLY_SKIP;
         run_queued(c, q->command, &q->args);
@@ -351,6 +353,7 @@ void multi_begin(struct conn *c)
     struct multi *m = c->multi;
     struct worker *w = c->worker;
     m->next = 0;
+    m->level = GATE_NO;
     // A lone worker has tickets while a snapshot keeps changes out (save_set.c).
     if (w->server->worker_count == 1 && w->txns.intents.count == 0) {
         run_now(m);

@@ -33,6 +33,7 @@ struct multi {
     bool owns_txn; // the keys were granted by it
     uint32_t count, cap;
     uint32_t next;  // to be run
+    uint8_t level;  // enum gate_level: the highest that one of the commands run so far has asked for (CLIENT DURABILITY may be among them)
     uint32_t flags; // of all commands
     uint64_t bytes; // of arguments and watched keys
     struct queued *queue;

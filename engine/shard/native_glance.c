@@ -371,7 +371,7 @@ static void wait_for_log(const struct pass *p)
     struct worker *w = c->worker;
     w->save.changes += p->done.sets;
     c->frame = FCNP_PLAIN + 1;
-    gate_conn(c, effects_building(&w->effects));
+    gate_conn(c, effects_building(&w->effects), gate_asked(c));
     c->frame = 0;
 }
 

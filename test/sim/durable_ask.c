@@ -97,6 +97,7 @@ static void maybe_frame(struct durable *d, struct durable_client *c, size_t from
     }
     assert(used == said.len);
     uint8_t flags = (const uint8_t[]){ 0, 1, 7, 7, 2, 3, 4, 5, 6 }[prng_below(&c->prng, 9)];
+    flags = frames_one_key(words, (uint32_t)count) ? flags : 0;
     struct durable_due *due = &c->due[(c->due_first + due_before) % DURABLE_DUE_MAX];
     c->out.len = from;
     due->form = (uint8_t)frames_put(&c->out, words, (uint32_t)count, flags, sim_shards(d->sim));

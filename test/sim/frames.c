@@ -7,11 +7,9 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 
-#define HASH  1u
-#define SHARD 2u
-#define TAG   4u
+#define LEVELS (UINT64_C(1) << 32) // in HELLO's version
 
-enum { OP_GET = 1, OP_SET = 2, OP_DELETE = 5, OP_EXISTS = 6, OP_MGET = 10, OP_MSET = 11, OP_RESP_COMMAND = 200 };
+enum { OP_GET = 1, OP_SET = 2, OP_DELETE = 5, OP_EXISTS = 6, OP_MGET = 10, OP_MSET = 11, OP_HELLO = 61, OP_RESP_COMMAND = 200 };
 
 static bool is_word(struct slice s, const char *word)
 {
@@ -78,21 +76,33 @@ static uint32_t shard_of(uint64_t hash, uint32_t shards)
     return shards == 1 ? 0 : (uint32_t)((hash << 7) / (UINT64_MAX / shards + 1));
 }
 
+void frames_hello(struct buf *out)
+{
+    uint8_t head[4] = { 0xFA, 2, OP_HELLO, 0 };
+    buf_append(out, head, sizeof head);
+    put_u32(out, 8);
+    put_u64(out, 2 | LEVELS);
+}
+
+bool frames_one_key(const struct slice *words, uint32_t count)
+{
+    return count == 2 || opcode_of(words, count) == OP_SET;
+}
+
 enum frames_form frames_put(struct buf *out, const struct slice *words, uint32_t count, uint8_t flags, uint32_t shards)
 {
     uint8_t opcode = opcode_of(words, count);
-    if (count != 2 && opcode != OP_SET)
-        flags = 0;
-    uint64_t hash = flags != 0 ? XXH3_64bits(words[1].data, words[1].len) : 0;
+    bool routed = (flags & (FRAMES_HASH | FRAMES_SHARD | FRAMES_TAG)) != 0;
+    uint64_t hash = routed ? XXH3_64bits(words[1].data, words[1].len) : 0;
     size_t at = out->len;
     uint8_t head[4] = { 0xFA, 2, opcode, flags };
     buf_append(out, head, sizeof head);
     put_u32(out, 0);
-    if (flags & HASH)
+    if (flags & FRAMES_HASH)
         put_u64(out, hash);
-    if (flags & SHARD)
+    if (flags & FRAMES_SHARD)
         put_u32(out, shard_of(hash, shards));
-    if (flags & TAG)
+    if (flags & FRAMES_TAG)
         put_u64(out, hash >> 56);
     put_operands(out, opcode, words, count);
     store_u32(out->data + at + 4, (uint32_t)(out->len - at - 8));

@@ -46,6 +46,7 @@ void words_send(struct client_sim *c, const struct words *w)
         c->queueing = false;
     if (!c->queueing && chance(c, sim_workload(c->sim)->frames) && frames_may(w->word, w->count)) {
         uint8_t flags = (const uint8_t[]){ 0, 1, 7, 7, 2, 3, 4, 5, 6 }[draw(c, 9)];
+        flags = frames_one_key(w->word, w->count) ? flags : 0;
         c->form = (uint8_t)frames_put(&c->out, w->word, w->count, flags, sim_shards(c->sim));
         return;
     }
