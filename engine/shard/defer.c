@@ -14,7 +14,7 @@ struct deferred {
     struct args args;
     uint32_t db;
     uint8_t protocol;
-    uint8_t level; // enum gate_level that the other worker's client asks for
+    uint8_t level; // enum gate_level that the client asks for
     bool refer;    // as struct forward's
     uint64_t watcher;
     uint32_t from;           // another worker asked, or
@@ -97,6 +97,7 @@ bool defer_item(struct conn *c, const struct item *item)
     }
     p->silent = (c->client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
     d->protocol = c->client.protocol;
+    d->level = gate_asked(c);
     d->refer = conn_may_refer(c);
     d->watcher = c->client.id;
     d->pending = p;
@@ -153,7 +154,12 @@ void defer_run(struct worker *w, struct ticket *t)
     };
     if (unlikely(w->gated))
         gate_serve(&w->gate, d->level);
+    uint8_t level = c != NULL ? c->level : 0;
+    if (c != NULL)
+        c->level = d->level; // the connection's frame may be over by now
     run_here(w, &here, &out);
+    if (c != NULL)
+        c->level = level;
     struct blob *found = w->found;
     w->found = NULL;
     if (d->pending == NULL) {

@@ -243,6 +243,39 @@ static void values_of_several_workers_are_shown_at_the_level_of_their_frame(void
     end(&t);
 }
 
+// ---- what waits for a transaction
+
+static void a_frame_that_waits_for_a_transaction_keeps_its_level(void)
+{
+    struct town t;
+    begin(&t, APPENDFSYNC_NO);
+    struct socket *other = connect_to(&t, 1), *s = connect_with_levels(&t, 0);
+    struct buf out;
+    buf_init(&out, BUF_NO_LIMIT);
+    rounds(&t);
+    add(&t, &out, PLAIN, "MSET @0 1 @1 1");
+    say(&t, other, &out);
+    turn(&t, 1); // announces
+    turn(&t, 0); // grants: from now on the key is the transaction's
+    check(t.workers[0]->txns.intents.count > 0);
+    add(&t, &out, GATE_ALWAYS, "SET @0 2");
+    add(&t, &out, GATE_NO, "EXISTS none");
+    say(&t, s, &out);
+    turn(&t, 0);
+    check(t.workers[0]->txns.intents.count > 1);
+    rounds(&t);
+    check_equal(t.workers[0]->txns.intents.count, 0);
+    log_says(&t, false);
+    check_equal(hears(&t, s), 0);
+    check(hears(&t, other) > 0); // which asks for nothing
+    log_says(&t, true);
+    check(hears(&t, s) > 0);
+    buf_deinit(&out);
+    socket_close(&t.world.net, other, false);
+    socket_close(&t.world.net, s, false);
+    end(&t);
+}
+
 // ---- EXEC
 
 static void a_transaction_is_answered_at_the_highest_level_that_one_of_its_commands_had(void)
@@ -272,5 +305,5 @@ static void a_transaction_is_answered_at_the_highest_level_that_one_of_its_comma
 
 TESTS(TEST(a_command_on_several_workers_keeps_the_level_of_its_beginning),
       TEST(a_frame_on_several_workers_keeps_its_level_though_the_next_asks_for_less),
-      TEST(values_of_several_workers_are_shown_at_the_level_of_their_frame),
+      TEST(values_of_several_workers_are_shown_at_the_level_of_their_frame), TEST(a_frame_that_waits_for_a_transaction_keeps_its_level),
       TEST(a_transaction_is_answered_at_the_highest_level_that_one_of_its_commands_had))
