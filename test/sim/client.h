@@ -210,10 +210,12 @@ void sim_counter_got(struct sim *s, struct client_sim *c, uint32_t counter, int6
 void sim_counter_read(struct sim *s, struct client_sim *c, uint32_t counter, int64_t value);
 uint32_t sim_databases(const struct sim *s);
 uint32_t sim_shards(const struct sim *s);
+int sim_direct_listener(const struct sim *s, uint32_t shard); // < 0: shards have no ports
 void sim_say(const struct sim *s, const char *format, ...) printf_like(2, 3);
 bool sim_stopping(const struct sim *s);
 bool sim_asks_snapshots(const struct sim *s);
 bool sim_switches_log(const struct sim *s);
+bool sim_disk_is_quick(const struct sim *s);  // it never fails, fills up or stands still
 bool sim_logs(const struct sim *s);           // the server does, now
 bool sim_log_left_clean(const struct sim *s); // when it was last switched off
 const struct route *sim_route(const struct sim *s);

@@ -9,7 +9,7 @@
 #include "test/sim/frames.h"
 #include "test/sim/resp_reader.h"
 
-void durable_init(struct durable *d, struct sim *sim, enum durable_policy policy, uint64_t seed)
+void durable_init(struct durable *d, struct sim *sim, enum durable_level policy, uint64_t seed)
 {
     *d = (struct durable){ .sim = sim, .policy = policy, .clean = true };
     prng_init(&d->prng, seed);
@@ -93,7 +93,14 @@ static void on_reply(struct durable *d, struct durable_client *c, struct slice r
 static void connect_again(struct durable *d, struct durable_client *c)
 {
     c->again_ns = durable_world(d)->now_ns + NS_PER_MS;
-    c->socket = socket_connect(&durable_world(d)->net, sim_listener(d->sim, &c->prng), 65536, 1024 * 1024);
+    c->shard = UINT32_MAX;
+    int listener = sim_listener(d->sim, &c->prng);
+    uint32_t shard = (uint32_t)prng_below(&c->prng, sim_shards(d->sim));
+    if (c->id != d->count && !(c->id == 0 && d->switches) && sim_direct_listener(d->sim, shard) >= 0 && durable_chance(c, 300)) {
+        c->shard = shard;
+        listener = sim_direct_listener(d->sim, shard);
+    }
+    c->socket = socket_connect(&durable_world(d)->net, listener, 65536, 1024 * 1024);
     if (c->socket != NULL)
         durable_greet(d, c);
 }
@@ -106,6 +113,7 @@ static void on_frame(struct durable *d, struct durable_client *c, struct slice f
     enum frames_form form = c->due_count > 0 ? (enum frames_form)c->due[c->due_first].form : FRAMES_NOT;
     buf_init(&resp, BUF_NO_LIMIT);
     bool due = form != FRAMES_NOT || frame.data[2] == 2;
+    sim_say(d->sim, "client %u <- frame of status %u, %zu bytes", c->id, frame.data[2], frame.len);
     if (!due || !frames_to_resp(frame, form, &resp) || reader_length(buf_view(&resp)) != (long)resp.len)
         world_fail(durable_world(d), "client %u: a frame of status %u that is no answer", c->id, frame.data[2]);
     else
@@ -245,6 +253,7 @@ uint64_t durable_next_ns(const struct durable *d, uint32_t client)
 void durable_crashed(struct durable *d, enum crash_kind kind, bool clean)
 {
     bool again = d->phase == DURABLE_AUDITS; // before anybody could look: the worst of them counts
+    d->crash_ns = again ? d->crash_ns : durable_world(d)->now_ns;
     d->crash = again && kind == CRASH_KILLED ? d->crash : kind;
     d->clean = clean && (!again || d->clean);
     d->phase = DURABLE_AUDITS;

@@ -4,10 +4,14 @@
 //
 //   O1  every write that was acknowledged as durable
 //   O2  for each shard, a beginning of what was done there: no write is missing that was over before a surviving one began
-//   O3  under everysec, for each shard every write that was acknowledged a second before the last acknowledgement or earlier
+//   O3  under everysec, for each shard every write that was acknowledged a second before the last acknowledgement or earlier, or, where the
+//       disk is quick, a second before the crash
 //   O4  under always, everything that anybody has read
 //   O5  only what was written, and nothing that an earlier crash took
 //       of a transaction (MULTI, MSET, FLUSHDB, SWAPDB) all or nothing; after a crash without writes in between, the same again
+//
+// A request may ask for more than the server's policy, by its connection (CLIENT DURABILITY) or as a frame (HELLO): O1, O3 and O4 are then
+// those of the higher level.
 //
 // Where the log is switched on and off, these hold for what was done while it counted: from the OK to `CONFIG SET appendonly yes` to the
 // sending of the next `no`. The OK to yes says that what was acknowledged before it was asked for is durable, the OK to no the same of what
@@ -32,7 +36,7 @@
 
 struct sim;
 
-enum durable_policy { POLICY_NO, POLICY_EVERYSEC, POLICY_ALWAYS };
+enum durable_level { LEVEL_NO, LEVEL_EVERYSEC, LEVEL_ALWAYS }; // the higher one of the server's and a request's counts
 
 struct durable_write {
     uint64_t hash; // of the bytes afterwards; 0: nothing
@@ -41,7 +45,7 @@ struct durable_write {
     uint64_t turn;  // rises with every request of a connection
     uint32_t connection;
     bool promised;       // acknowledged under a log that counted
-    bool waited;         // on a connection of level always, for the device
+    uint8_t level;       // at which it was asked for
     int64_t deadline_ms; // Unix; 0: none
 };
 
@@ -58,6 +62,7 @@ struct durable_key {
     uint32_t seen;    // last state that a reply has shown for certain
     // The same, under a log that counted.
     uint32_t promised, shown;
+    uint32_t held;    // last state that a reply at level always has shown for certain
     uint32_t before;  // `replied` when the log was last asked for
     uint32_t doubt;   // a read showed what no write left, so one up to this state has been refused; 0: none did
     bool given_up;    // its owner does not know its state: no more writes
@@ -74,7 +79,7 @@ struct durable_due {
     uint8_t kind;
     uint8_t form; // enum frames_form
     uint8_t count;
-    bool always;    // the connection's level
+    uint8_t level;  // enum durable_level
     bool on;        // SWITCH: to what
     uint32_t log;   // READS: durable.log when it was sent
     uint64_t group; // WRITES, EXEC: of several keys; 0: of the first one below
@@ -93,8 +98,10 @@ struct durable_client {
     struct durable_due due[DURABLE_DUE_MAX];
     uint32_t due_first, due_count;
     uint32_t own[DURABLE_OWN_KEYS];
-    uint32_t db; // of the connection
-    bool always; // CLIENT DURABILITY always
+    uint32_t db;    // of the connection
+    uint32_t shard; // the connection's port is this one's; UINT32_MAX: everybody's
+    uint8_t level;  // CLIENT DURABILITY
+    bool levels;    // HELLO has asked for those of frames
     uint64_t turn;
     uint32_t asked;
 };
@@ -104,7 +111,7 @@ enum durable_phase { DURABLE_AUDITS, DURABLE_WORKS, DURABLE_RESTS };
 struct durable {
     struct sim *sim;
     struct prng prng;
-    enum durable_policy policy;
+    enum durable_level policy;
     enum durable_phase phase;
     bool databases; // each client has one of its own
     bool swaps;     // and another one: SWAPDB now and then
@@ -118,6 +125,7 @@ struct durable {
     bool written;   // since the last audit
     bool clean;     // the server was told to stop, and did
     enum crash_kind crash;
+    uint64_t crash_ns; // the first one that nobody has looked behind yet
     uint32_t count;
     uint32_t requests; // of a client
     uint32_t value_max;
@@ -126,13 +134,14 @@ struct durable {
     uint32_t connections;
     uint32_t audits, lost; // how often, and writes in all
     uint32_t switched, switches_cut;
+    uint32_t levels; // requests that asked for more than the server gives
     struct durable_key keys[DURABLE_KEYS_MAX];
     struct durable_client clients[DURABLE_CLIENTS_MAX + 1]; // the last one is the auditor
     uint32_t audited;                                       // keys asked for
     bool probed;                                            // the auditor has asked whether the server has loaded
 };
 
-void durable_init(struct durable *d, struct sim *sim, enum durable_policy policy, uint64_t seed);
+void durable_init(struct durable *d, struct sim *sim, enum durable_level policy, uint64_t seed);
 void durable_deinit(struct durable *d);
 // Clients by number; `count` is the auditor.
 uint64_t durable_next_ns(const struct durable *d, uint32_t client);
@@ -161,8 +170,9 @@ void durable_log_lose(struct durable *d);
 
 // ---- durable_check.c: what the replies say
 
-// A reply that shows `bytes` (NULL: nothing) of a key, asked for when `low` was the first state possible. `counts`: under a log.
-void durable_check_read(struct durable *d, struct durable_key *k, struct slice *bytes, uint32_t low, bool counts);
+// A reply that shows `bytes` (NULL: nothing) of a key, asked for when `low` was the first state possible. `counts`: under a log, at
+// `level`.
+void durable_check_read(struct durable *d, struct durable_key *k, struct slice *bytes, uint32_t low, bool counts, uint8_t level);
 // The auditor's: narrows the key's states to what was found.
 void durable_check_found(struct durable *d, struct durable_key *k, struct slice *bytes);
 // All keys were found: what is missing, and whether it may be.

@@ -18,12 +18,22 @@ static uint32_t number_of(const struct durable *d, const struct durable_key *k)
     return (uint32_t)(k - d->keys);
 }
 
+#define NAMES_TRIED 64
+
+// May the connection's port serve it?
+static bool is_here(const struct durable_client *c, const struct durable_key *k)
+{
+    return c->shard == UINT32_MAX || c->shard == k->shard;
+}
+
 static struct durable_key *new_key(struct durable *d, struct durable_client *c)
 {
     struct durable_key *k = &d->keys[d->key_count++];
     *k = (struct durable_key){ .owner = c->id, .db = d->databases ? c->id : 0, .twin = UINT32_MAX };
-    snprintf(k->name, sizeof k->name, "%u:%u:%" PRIu64, c->id, d->key_count, prng_next(&c->prng) % 1000);
-    k->shard = route_shard(sim_route(d->sim), slice_cstr(k->name));
+    for (int i = 0; i == 0 || (i < NAMES_TRIED && !is_here(c, k)); i++) {
+        snprintf(k->name, sizeof k->name, "%u:%u:%" PRIu64, c->id, d->key_count, prng_next(&c->prng) % 1000);
+        k->shard = route_shard(sim_route(d->sim), slice_cstr(k->name));
+    }
     buf_init(&k->value, BUF_NO_LIMIT);
     if (!d->swaps)
         return k;
@@ -36,25 +46,40 @@ static struct durable_key *new_key(struct durable *d, struct durable_client *c)
     return k;
 }
 
-// One of the client's that it may write; NULL: there are enough keys in the world.
+// One of the client's that it may write, here; NULL: there are enough keys in the world.
 static struct durable_key *own_key(struct durable *d, struct durable_client *c)
 {
     uint32_t *slot = &c->own[prng_below(&c->prng, DURABLE_OWN_KEYS)];
-    if (*slot == UINT32_MAX || d->keys[*slot].given_up) {
+    for (int i = 0; i < DURABLE_OWN_KEYS && *slot != UINT32_MAX && !is_here(c, &d->keys[*slot]); i++)
+        slot = slot == &c->own[DURABLE_OWN_KEYS - 1] ? &c->own[0] : slot + 1;
+    if (*slot == UINT32_MAX || d->keys[*slot].given_up || !is_here(c, &d->keys[*slot])) {
         if (d->key_count + 1 + d->swaps > DURABLE_KEYS_MAX)
             return NULL;
         *slot = number_of(d, new_key(d, c));
     }
-    return &d->keys[*slot];
+    return is_here(c, &d->keys[*slot]) ? &d->keys[*slot] : NULL; // no name may have been found
 }
 
 // ---- requests
+
+static uint8_t higher(uint8_t a, uint8_t b)
+{
+    return a > b ? a : b;
+}
+
+// How safe it is to be: as the server has it, the connection, or the frame itself.
+static void due_ask(struct durable *d, const struct durable_client *c, struct durable_due *due, uint8_t level)
+{
+    due->level = higher((uint8_t)d->policy, higher(c->level, level));
+    d->levels += due->level > d->policy;
+}
 
 static struct durable_due *due_add(struct durable *d, struct durable_client *c, enum durable_due_kind kind)
 {
     assert(c->due_count < DURABLE_DUE_MAX);
     struct durable_due *due = &c->due[(c->due_first + c->due_count++) % DURABLE_DUE_MAX];
-    *due = (struct durable_due){ .kind = (uint8_t)kind, .always = c->always, .turn = c->turn, .log = d->log };
+    *due = (struct durable_due){ .kind = (uint8_t)kind, .turn = c->turn, .log = d->log };
+    due_ask(d, c, due, LEVEL_NO);
     return due;
 }
 
@@ -78,6 +103,16 @@ static void say_number(struct durable_client *c, int64_t n)
     say_part(c, slice_cstr(text));
 }
 
+// Of one key the prefix may say where it is, at its shard's own port it has to.
+static uint8_t draw_prefix(struct durable_client *c, const struct durable_due *due)
+{
+    static const uint8_t ANY[] = { 0, 1, 7, 7, 2, 3, 4, 5, 6 }, HERE[] = { 2, 3, 6, 7 };
+    if (c->shard != UINT32_MAX)
+        return HERE[prng_below(&c->prng, sizeof HERE)];
+    bool one = due->kind == DUE_READS ? due->count == 1 : due->group == 0;
+    return one ? ANY[prng_below(&c->prng, sizeof ANY)] : 0;
+}
+
 // What was said from `from` on, one command with one reply due, goes as a frame now and then.
 static void maybe_frame(struct durable *d, struct durable_client *c, size_t from, uint32_t due_before)
 {
@@ -96,9 +131,15 @@ static void maybe_frame(struct durable *d, struct durable_client *c, size_t from
         used += word.used;
     }
     assert(used == said.len);
-    uint8_t flags = (const uint8_t[]){ 0, 1, 7, 7, 2, 3, 4, 5, 6 }[prng_below(&c->prng, 9)];
-    flags = frames_one_key(words, (uint32_t)count) ? flags : 0;
     struct durable_due *due = &c->due[(c->due_first + due_before) % DURABLE_DUE_MAX];
+    uint8_t flags = draw_prefix(c, due);
+    if (c->levels) {
+        uint8_t bits = (uint8_t)prng_below(&c->prng, 4);
+        flags |= (uint8_t)(bits << FRAMES_LEVEL_SHIFT);
+        due_ask(d, c, due, bits > 0 ? bits - 1 : LEVEL_NO);
+    }
+    sim_say(d->sim, "client %u -> frame: %.*s %.*s, flags %u", c->id, (int)words[0].len, (const char *)words[0].data,
+            count > 1 ? (int)words[1].len : 0, count > 1 ? (const char *)words[1].data : "", flags);
     c->out.len = from;
     due->form = (uint8_t)frames_put(&c->out, words, (uint32_t)count, flags, sim_shards(d->sim));
     buf_deinit(&said);
@@ -274,12 +315,23 @@ static void select_db(struct durable *d, struct durable_client *c, uint32_t db)
     say_number(c, db);
 }
 
+// Any key that the connection's port serves; NULL: none was met.
+static const struct durable_key *any_key(struct durable *d, struct durable_client *c)
+{
+    for (uint32_t i = 0; d->key_count > 0 && i < NAMES_TRIED; i++) {
+        const struct durable_key *k = &d->keys[prng_below(&c->prng, d->key_count)];
+        if (is_here(c, k))
+            return k;
+    }
+    return NULL;
+}
+
 static void ask_read(struct durable *d, struct durable_client *c)
 {
-    if (d->key_count == 0)
+    const struct durable_key *first = any_key(d, c);
+    if (first == NULL)
         return;
-    const struct durable_key *first = &d->keys[prng_below(&c->prng, d->key_count)];
-    uint32_t count = 1 + (uint32_t)prng_below(&c->prng, DURABLE_MANY_MAX);
+    uint32_t count = c->shard == UINT32_MAX ? 1 + (uint32_t)prng_below(&c->prng, DURABLE_MANY_MAX) : 1;
     uint32_t from = number_of(d, first);
     select_db(d, c, first->db);
     size_t said = c->out.len;
@@ -374,11 +426,43 @@ static void ask_switch(struct durable *d, struct durable_client *c)
     say_part(c, slice_cstr(on ? "yes" : "no"));
 }
 
+static void ask_level(struct durable *d, struct durable_client *c)
+{
+    static const char *const NAMES[] = { [LEVEL_NO] = "no", [LEVEL_EVERYSEC] = "everysec", [LEVEL_ALWAYS] = "always" };
+    uint8_t level = (uint8_t)prng_below(&c->prng, LEVEL_ALWAYS + 1);
+    due_add(d, c, DUE_OK);
+    say(c, 3, "CLIENT");
+    say_part(c, slice_cstr("DURABILITY"));
+    say_part(c, slice_cstr(level == LEVEL_NO && durable_chance(c, 500) ? "default" : NAMES[level]));
+    c->level = level;
+}
+
+// At the port of a shard: one of its keys.
+static void ask_here(struct durable *d, struct durable_client *c)
+{
+    struct durable_key *k = own_key(d, c);
+    if (k == NULL || durable_chance(c, 300)) {
+        ask_read(d, c);
+        return;
+    }
+    select_db(d, c, k->db);
+    size_t said = c->out.len;
+    uint32_t due_before = c->due_count;
+    write_one(d, c, k, due_add(d, c, DUE_WRITES), 0);
+    maybe_frame(d, c, said, due_before);
+}
+
 void durable_ask(struct durable *d, struct durable_client *c)
 {
-    uint64_t pick = prng_below(&c->prng, 100);
     c->turn++;
     c->asked++;
+    if (durable_chance(c, 25))
+        ask_level(d, c);
+    if (c->shard != UINT32_MAX) {
+        ask_here(d, c);
+        return;
+    }
+    uint64_t pick = prng_below(&c->prng, 100);
     if (pick < 30) {
         ask_read(d, c);
         return;
@@ -438,12 +522,15 @@ void durable_greet(struct durable *d, struct durable_client *c)
 {
     c->connection = ++d->connections;
     c->db = 0;
-    c->always = false;
-    if (c->id == d->count || d->policy == POLICY_ALWAYS || !durable_chance(c, 250))
+    c->level = LEVEL_NO;
+    c->levels = false;
+    if (c->id == d->count)
         return;
-    due_add(d, c, DUE_OK);
-    say(c, 3, "CLIENT");
-    say_part(c, slice_cstr("DURABILITY"));
-    say_part(c, slice_cstr("always"));
-    c->always = true;
+    if (sim_workload(d->sim)->frames > 0 && durable_chance(c, 500)) {
+        due_add(d, c, DUE_OK)->form = FRAMES_OWN;
+        frames_hello(&c->out);
+        c->levels = true;
+    }
+    if (durable_chance(c, 250))
+        ask_level(d, c);
 }

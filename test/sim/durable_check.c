@@ -53,7 +53,7 @@ static void complain(struct durable *d, const struct durable_key *k, const char 
                bytes != NULL ? (const char *)bytes->data : "", bytes != NULL ? "" : "nothing", low, k->count, k->replied, k->seen);
 }
 
-void durable_check_read(struct durable *d, struct durable_key *k, struct slice *bytes, uint32_t low, bool counts)
+void durable_check_read(struct durable *d, struct durable_key *k, struct slice *bytes, uint32_t low, bool counts, uint8_t level)
 {
     uint32_t first, last;
     if (k->refused)
@@ -69,14 +69,16 @@ void durable_check_read(struct durable *d, struct durable_key *k, struct slice *
         k->seen = first;
     if (counts && first > k->shown)
         k->shown = first;
+    if (counts && level == LEVEL_ALWAYS && first > k->held)
+        k->held = first;
 }
 
 // The first state that this crash had to leave because of what was acknowledged.
 static uint32_t acknowledged(const struct durable *d, const struct durable_key *k)
 {
     uint32_t low = k->base > k->safe ? k->base : k->safe;
-    bool kept = d->clean || (d->policy == POLICY_NO && d->crash == CRASH_KILLED);
-    bool all = d->policy == POLICY_ALWAYS || (kept && !d->unclean);
+    bool kept = d->clean || (d->policy == LEVEL_NO && d->crash == CRASH_KILLED);
+    bool all = d->policy == LEVEL_ALWAYS || (kept && !d->unclean);
     return all && k->promised > low ? k->promised : low;
 }
 
@@ -84,7 +86,8 @@ static uint32_t acknowledged(const struct durable *d, const struct durable_key *
 static uint32_t required(const struct durable *d, const struct durable_key *k)
 {
     uint32_t low = acknowledged(d, k);
-    if (((d->clean && !d->unclean) || d->policy == POLICY_ALWAYS) && k->shown > low)
+    low = k->held > low ? k->held : low;
+    if (((d->clean && !d->unclean) || d->policy == LEVEL_ALWAYS) && k->shown > low)
         low = k->shown;
     return low;
 }
@@ -165,15 +168,15 @@ static void check_hole(struct durable *d, const struct durable_key *k, uint32_t 
     }
 }
 
-// When the shard's last acknowledgement came; the way to the client may have taken long. One that has waited for the device itself may come
-// long after others', and says nothing of what was acknowledged behind it.
+// When the shard's last acknowledgement at level everysec came; the way to the client may have taken long. One that has waited for the
+// device itself may come long after others', and says nothing of what was acknowledged behind it.
 static uint64_t last_acknowledged_ns(const struct durable *d, uint32_t shard)
 {
     uint64_t last = 0;
     for (uint32_t i = 0; i < d->key_count; i++) {
         const struct durable_key *k = &d->keys[i];
         for (uint32_t s = k->base + 1; k->shard == shard && s <= k->count; s++)
-            if (k->writes[s - 1].promised && !k->writes[s - 1].waited && k->writes[s - 1].replied_ns > last)
+            if (k->writes[s - 1].promised && k->writes[s - 1].level == LEVEL_EVERYSEC && k->writes[s - 1].replied_ns > last)
                 last = k->writes[s - 1].replied_ns;
     }
     return last;
@@ -182,9 +185,15 @@ static uint64_t last_acknowledged_ns(const struct durable *d, uint32_t shard)
 static void check_window(struct durable *d, const struct durable_key *k, uint32_t state)
 {
     const struct net_knobs *net = &world_of(d)->net.knobs;
-    uint64_t acknowledged = k->writes[state - 1].replied_ns, last = last_acknowledged_ns(d, k->shard);
+    const struct durable_write *w = &k->writes[state - 1];
+    uint64_t acknowledged = w->replied_ns, last = last_acknowledged_ns(d, k->shard);
     uint64_t most = EVERYSEC_NS + net->delay_ns + (net->spike_permille > 0 ? net->spike_ns : 0);
-    if (k->writes[state - 1].promised && acknowledged + most < last)
+    if (!w->promised || w->level == LEVEL_NO)
+        return;
+    if (sim_disk_is_quick(d->sim) && acknowledged + EVERYSEC_NS < d->crash_ns)
+        world_fail(world_of(d), "O3: state %u of %s was acknowledged %llu ms before the crash, and is lost", state, k->name,
+                   (unsigned long long)((d->crash_ns - acknowledged) / NS_PER_MS));
+    if (acknowledged + most < last)
         world_fail(world_of(d), "O3: state %u of %s was acknowledged %llu ms before the last one of its shard, and is lost", state, k->name,
                    (unsigned long long)((last - acknowledged) / NS_PER_MS));
 }
@@ -192,8 +201,7 @@ static void check_window(struct durable *d, const struct durable_key *k, uint32_
 static void check_lost(struct durable *d, const struct durable_key *k, uint32_t state)
 {
     d->lost++;
-    if (d->policy == POLICY_EVERYSEC)
-        check_window(d, k, state);
+    check_window(d, k, state);
     check_hole(d, k, state);
 }
 
@@ -211,7 +219,7 @@ void durable_check_audit(struct durable *d)
     // What is lost may never come back; what is there stays.
     for (uint32_t i = 0; i < d->key_count; i++) {
         struct durable_key *k = &d->keys[i];
-        k->base = k->safe = k->replied = k->seen = k->promised = k->shown = k->low;
+        k->base = k->safe = k->replied = k->seen = k->promised = k->shown = k->held = k->low;
         k->count = k->high;
         for (uint32_t s = k->base; s < k->count; s++)
             k->writes[s].group = 0; // that all of it is there has just been looked at; which of these states it is in is not known

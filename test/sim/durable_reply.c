@@ -24,11 +24,11 @@ static void acknowledge(struct durable *d, const struct durable_due *due, struct
 {
     k->writes[state - 1].replied_ns = durable_world(d)->now_ns;
     k->writes[state - 1].promised = d->counts;
-    k->writes[state - 1].waited = due->always;
+    k->writes[state - 1].level = due->level;
     k->replied = state > k->replied ? state : k->replied;
     if (d->counts && state > k->promised)
         k->promised = state;
-    if (due->always && d->counts && state > k->safe)
+    if (due->level == LEVEL_ALWAYS && d->counts && state > k->safe)
         k->safe = state;
     if (k->doubt != 0 && state >= k->doubt && !k->refused)
         world_fail(durable_world(d), "key %s: a read showed what no write left there, and none of its %u writes was refused", k->name,
@@ -81,7 +81,7 @@ static void on_value(struct durable *d, struct durable_client *c, const struct d
     else if (c->id == d->count)
         durable_check_found(d, k, shown);
     else
-        durable_check_read(d, k, shown, due->states[at], d->counts && due->log == d->log);
+        durable_check_read(d, k, shown, due->states[at], d->counts && due->log == d->log, due->level);
 }
 
 static void on_values(struct durable *d, struct durable_client *c, const struct durable_due *due, const struct reader *r,

@@ -168,6 +168,7 @@ void knobs_of_durable(struct knobs *k, struct prng *p)
     }
     // Room for some segments, and no more.
     d->budget = prng_below(p, 8) == 0 ? (8 + prng_below(p, 8)) * d->segment_size : 0;
+    d->direct = prng_below(p, 2) == 0;
 }
 
 void knobs_print(const struct knobs *k)
@@ -180,9 +181,9 @@ void knobs_print(const struct knobs *k)
     const struct world_knobs *w = &k->world;
     const struct storage_knobs *d = &k->storage;
     if (d->segment_size > 0)
-        printf("storage: policy %u, segments %llu (%u spare), method %u, %u frames, %s; file ops %llu ns, spikes %llu (%u)\n", d->policy,
+        printf("storage: policy %u, segments %llu (%u spare), method %u, %u frames, %s%s; file ops %llu ns, spikes %llu (%u)\n", d->policy,
                (unsigned long long)d->segment_size, d->spare, d->method, d->frames_in_flight, d->hosted ? "hosted" : "apart",
-               (unsigned long long)w->file_ns, (unsigned long long)w->file_spike_ns, w->file_spike);
+               d->direct ? ", direct ports" : "", (unsigned long long)w->file_ns, (unsigned long long)w->file_spike_ns, w->file_spike);
     printf("network: delay %llu, spike %llu (%u), segment %u\n", (unsigned long long)w->net.delay_ns, (unsigned long long)w->net.spike_ns,
            w->net.spike_permille, w->net.segment_max);
     printf("reactor: buffers %u x %u, wake %llu, hold %u, cut %u, end %u, no buffer %u, accept error %u, end accept %u, short send %u\n",

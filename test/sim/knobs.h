@@ -7,13 +7,14 @@
 
 // Of a server whose changes survive.
 struct storage_knobs {
-    uint32_t policy; // enum durable_policy
+    uint32_t policy; // enum durable_level
     uint64_t segment_size;
     uint32_t method; // enum log_method
     uint32_t frames_in_flight;
     uint32_t spare;  // old segments kept
     bool hosted;     // by the only worker
     uint64_t budget; // bytes of the disk; 0: no end
+    bool direct;     // each shard has a port of its own
 };
 
 struct knobs {

@@ -144,7 +144,7 @@ static void stop_and_start(struct sim *s, struct prng *seeds)
 
 void lives_run(struct sim *s, struct prng *seeds)
 {
-    durable_init(&s->durable, s, (enum durable_policy)s->knobs.storage.policy, prng_next(seeds));
+    durable_init(&s->durable, s, (enum durable_level)s->knobs.storage.policy, prng_next(seeds));
     uint32_t crashes = 1 + (uint32_t)prng_below(&s->schedule, 5);
     for (uint32_t i = 0; !sim_failed(s); i++) {
         enum end end = live(s, i < crashes);

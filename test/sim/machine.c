@@ -54,6 +54,11 @@ void machine_start(struct sim *s, struct prng *seeds)
         assert(rc == 0);
         s->running[i] = true;
     }
+    for (uint32_t shard = 0; s->knobs.storage.direct && shard < s->knobs.shards; shard++) {
+        s->direct[shard] = net_listen(&s->world.net);
+        int rc = worker_listen_direct(s->workers[shard % s->knobs.workers], s->direct[shard], shard);
+        assert(rc == 0);
+    }
     if (storage_on(s))
         storage_start(s);
 }

@@ -63,6 +63,12 @@ bool sim_switches_log(const struct sim *s)
     return s->options.switches;
 }
 
+bool sim_disk_is_quick(const struct sim *s)
+{
+    const struct world_knobs *w = &s->knobs.world;
+    return s->knobs.storage.budget == 0 && w->file_spike == 0 && w->write_error + w->short_write + w->sync_error == 0;
+}
+
 bool sim_logs(const struct sim *s)
 {
     return s->server.logging.on;
@@ -81,6 +87,11 @@ const struct route *sim_route(const struct sim *s)
 int sim_listener(struct sim *s, struct prng *prng)
 {
     return s->listeners[prng_below(prng, s->knobs.workers)];
+}
+
+int sim_direct_listener(const struct sim *s, uint32_t shard)
+{
+    return s->knobs.storage.direct ? s->direct[shard] : -1;
 }
 
 void sim_say(const struct sim *s, const char *format, ...)
@@ -376,6 +387,7 @@ static void report(struct sim *s, struct sim_result *out)
     out->lies = s->traffic.workload.lies;
     out->switched = s->durable.switched;
     out->switches_cut = s->durable.switches_cut;
+    out->levels = s->durable.levels;
     memcpy(out->failure, s->world.failure, sizeof out->failure);
 }
 

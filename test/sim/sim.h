@@ -34,6 +34,7 @@ struct sim_result {
     uint64_t commands;
     uint32_t lies;
     uint32_t switched, switches_cut; // the log on or off; cut by a crash
+    uint32_t levels;                 // requests that asked for more than the server gives
     bool bug_struck;
 };
 

@@ -10,7 +10,8 @@
 #include "test/sim/sim.h"
 #include "test/sim/traffic.h"
 
-#define SIM_STEPS_MAX UINT64_C(20000000)
+#define SIM_STEPS_MAX  UINT64_C(20000000)
+#define SIM_SHARDS_MAX 16
 
 struct counter {
     uint64_t sent, got;
@@ -40,6 +41,7 @@ struct sim {
     struct reactor *reactors[WORLD_REACTORS_MAX];
     bool running[WORLD_REACTORS_MAX];
     int listeners[WORLD_REACTORS_MAX];
+    int direct[SIM_SHARDS_MAX]; // listeners, where shards have ports
     struct storage storage;
     uint32_t starved; // a worker that gets no turns, or none
     uint64_t starved_until_step, starved_until_ns;

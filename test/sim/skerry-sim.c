@@ -40,7 +40,7 @@ static const char *program;
 static volatile uint64_t current_seed;
 static volatile bool quiet_death;
 static int passed, failures;
-static uint64_t commands, steps, switched, switches_cut;
+static uint64_t commands, steps, switched, switches_cut, levels;
 
 static const char *mode_name(void)
 {
@@ -90,6 +90,7 @@ static void run_seed(uint64_t seed)
     steps += first.steps;
     switched += first.switched;
     switches_cut += first.switches_cut;
+    levels += first.levels;
     if (options.verbose)
         printf("%" PRIu64 " steps, %" PRIu64 " commands, %" PRIu64 " virtual ms, trace %016" PRIx64 "\n", first.steps, first.commands,
                first.virtual_ms, first.trace);
@@ -259,6 +260,8 @@ int main(int argc, char **argv)
             run_seed(seed);
     uint64_t ms = (clock_now_ns() - start) / NS_PER_MS;
     printf("%" PRIu64 " commands, %" PRIu64 " steps, %" PRIu64 ".%03" PRIu64 " s\n", commands, steps, ms / 1000, ms % 1000);
+    if (options.durable)
+        printf("%" PRIu64 " requests asked for more than the server gives\n", levels);
     if (options.switches)
         printf("the log was switched %" PRIu64 " times, and %" PRIu64 " switches were cut by a crash\n", switched, switches_cut);
     printf("%d passed, %d failed\n", passed, failures);

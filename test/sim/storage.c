@@ -98,7 +98,7 @@ void storage_make(struct sim *s)
     struct options *o = &s->server.options;
     const struct storage_knobs *k = &s->knobs.storage;
     static const int POLICIES[] = {
-        [POLICY_NO] = APPENDFSYNC_NO, [POLICY_EVERYSEC] = APPENDFSYNC_EVERYSEC, [POLICY_ALWAYS] = APPENDFSYNC_ALWAYS
+        [LEVEL_NO] = APPENDFSYNC_NO, [LEVEL_EVERYSEC] = APPENDFSYNC_EVERYSEC, [LEVEL_ALWAYS] = APPENDFSYNC_ALWAYS
     };
     s->storage = (struct storage){ .keeper_next_ns = s->world.now_ns };
     o->appendonly = !s->options.switches || prng_below(&s->schedule, 2) == 0;
