@@ -27,6 +27,13 @@ static bool shows(const struct durable *d, const struct durable_key *k, uint32_t
     return bytes == NULL ? gone : w->hash == hash;
 }
 
+// What the auditor has found may be this state.
+static bool is_found(const struct durable *d, const struct durable_key *k, uint32_t state)
+{
+    struct slice bytes = buf_view(&k->value);
+    return shows(d, k, state, k->found != 0 ? &bytes : NULL, k->found);
+}
+
 // The states from `low` on that look so: false: none.
 static bool match(const struct durable *d, const struct durable_key *k, const struct slice *bytes, uint32_t low, uint32_t *first,
                   uint32_t *last)
@@ -127,11 +134,17 @@ static bool survived(const struct durable_key *k, uint32_t state)
     return state <= k->low;
 }
 
-// It was done for certain: not if nobody was told so, on a connection that had ended when what is there was asked for on another one.
-static bool was_done(const struct durable_key *k, uint32_t state)
+// It was done for certain: not if nobody was told so, on a connection that had ended when what may be there was asked for on another one.
+// (Many states can look alike, as that nothing is there: all that what was found may be have to be of its connection.)
+static bool was_done(const struct durable *d, const struct durable_key *k, uint32_t state)
 {
     const struct durable_write *w = &k->writes[state - 1];
-    return survived(k, state) && (w->replied_ns != NEVER || w->connection == k->writes[k->low - 1].connection);
+    if (!survived(k, state) || w->replied_ns != NEVER)
+        return survived(k, state);
+    for (uint32_t s = k->low; s <= k->high; s++)
+        if (k->writes[s - 1].connection != w->connection && is_found(d, k, s))
+            return false;
+    return true;
 }
 
 static bool lost(const struct durable_key *k, uint32_t state)
@@ -147,8 +160,8 @@ static void check_group(struct durable *d, const struct durable_key *k, uint32_t
         const struct durable_key *other = &d->keys[i];
         for (uint32_t s = other->count; other->owner == k->owner && !other->refused && s > other->base; s--) {
             if (other->writes[s - 1].group == group && lost(other, s))
-                world_fail(world_of(d), "half a transaction survived: state %u of %s, and not state %u of %s", state, k->name, s,
-                           other->name);
+                world_fail(world_of(d), "half a transaction survived: state %u of %s (database %u), and not state %u of %s (%u)", state,
+                           k->name, k->db, s, other->name, other->db);
         }
     }
 }
@@ -212,7 +225,7 @@ void durable_check_audit(struct durable *d)
         for (uint32_t s = k->base + 1; !k->refused && s <= k->count; s++) {
             if (lost(k, s))
                 check_lost(d, k, s);
-            else if (k->writes[s - 1].group != 0 && was_done(k, s))
+            else if (k->writes[s - 1].group != 0 && was_done(d, k, s))
                 check_group(d, k, s);
         }
     }
