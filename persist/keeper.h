@@ -73,7 +73,7 @@ const uint64_t *keeper_sequences(const struct keeper *k);
 
 // ---- beginning
 
-// After LOADED: the first manifest of this start and, with a log, its first segment. *origin: for log_new.
+// After LOADED: the first manifest of this start and, with a log, its first segment, if there is room for it. *origin: for log_new.
 int keeper_begin(struct keeper *k, struct log_origin *origin) warn_unused;
 // Where keeper_begin began none: a log is switched on while the server runs. Its first segment is made; no start looks at its segments
 // before the set of keeper_base_begin counts, whose cut is where all workers begin to log. *origin: for log_new. Failed: all is as before.

@@ -239,11 +239,14 @@ int keeper_begin(struct keeper *k, struct log_origin *origin)
     m.segment_size = k->origin.segment_size;
     m.witness = k->origin.lsn;
     failed = keeper_manifest_write(k, &m);
+    if (failed == 0 && k->manifest.generation == 1) // the other copy has its room, whatever fills the disk from now on
+        failed = keeper_manifest_write(k, &m);
     if (failed != 0)
         return failed;
     k->manifest_ns = k->disk->ops->now_ns(k->disk);
     k->set.last_save_ms = m.set_count > 0 ? m.sets[0].made_ms : 0;
     *origin = k->origin;
     mend_segments(k); // nothing is written before the manifest
-    return k->options.log ? keeper_segments_make(k) : 0;
+    failed = k->options.log ? keeper_segments_make(k) : 0;
+    return failed == -ENOSPC || failed == -EDQUOT ? 0 : failed; // tried again by each step; until then the log is full
 }

@@ -121,6 +121,23 @@ static void fill_options(struct durability *d)
              l->host != NULL ? "a thread of its own" : "the worker's reactor", l->method[0] != '\0' ? "; measured " : "", l->method);
 }
 
+static void wake_host(struct durability *d)
+{
+    struct reactor *host = d->server->logging.host;
+    reactor_wake(host != NULL ? host : d->server->workers[0]->reactor, NULL);
+}
+
+// It has a segment, or knows that there is no room for one: a write that it cannot take is refused from the first one on.
+static void give_first_segment(struct durability *d, const struct log *log)
+{
+    (void)keeper_step(d->keeper);
+    while (log_segments_ready(log) == 0 && log_state(log) == LOG_RUNS && !stopped(d)) {
+        wake_host(d);
+        sleep_for(d, NS_PER_MS);
+        (void)keeper_step(d->keeper);
+    }
+}
+
 // False: it was not to be, or we are to stop.
 static bool begin(struct durability *d)
 {
@@ -144,16 +161,11 @@ static bool begin(struct durability *d)
     if (logging_stage(l) != LOGGING_MADE)
         return false;
     keeper_attach(d->keeper, logging_log(l));
+    give_first_segment(d, logging_log(l));
     return true;
 }
 
 // ---- switched on and off while the server runs (logging_switch.h)
-
-static void wake_host(struct durability *d)
-{
-    struct reactor *host = d->server->logging.host;
-    reactor_wake(host != NULL ? host : d->server->workers[0]->reactor, NULL);
-}
 
 static void fill(void *durability)
 {

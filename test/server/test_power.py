@@ -442,6 +442,84 @@ def a_full_disk_refuses_writes_and_goes_on_by_itself_when_there_is_room(config):
         server.stop()
 
 
+def fill_under(load, server, disk):
+    """The disk is full, and the server has said so to a writer; gives the file that takes the room."""
+    load.begin(server)
+    load.wait_for(200)
+    filler = disk.fill()
+    wait_until(lambda: any(e.startswith("MISCONF") for w in load.live for e in w.errors), 30, "a write that is refused for want of room")
+    return filler
+
+
+def written_again(server, key):
+    with server.client() as c:
+        wait_until(lambda: c.call("SET", key, "again") == "OK", 20, "writing again")
+
+
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
+def killed_on_a_full_disk_it_starts_there_for_reads_and_has_all_that_was_acknowledged(config):
+    with SmallDisk(24) as disk, Home(config, "--appendfsync", "always", folder=disk.root) as home:
+        load = Load()
+        server = home.start()
+        filler = fill_under(load, server, disk)
+        kill(server)
+        load.end()
+        server = home.start()
+        check(load.verify(server) > KEYS, "nothing was written")
+        with server.client() as c:
+            reply = c.call("SET", "room", "none")
+            check(isinstance(reply, Error) and reply.startswith("MISCONF"), f"answered {reply!r}")
+        os.unlink(filler)
+        written_again(server, "room")
+        kill(server)
+        server = home.start()
+        load.verify(server)
+        with server.client() as c:
+            check_equal(c.call("GET", "room"), b"again")
+        server.stop()
+
+
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
+def shut_down_on_a_full_disk_it_has_all_that_was_acknowledged(config):
+    with SmallDisk(24) as disk, Home(config, "--appendfsync", "always", folder=disk.root) as home:
+        load = Load()
+        server = home.start()
+        filler = fill_under(load, server, disk)
+        load.end()
+        with ended_with(server, 0), server.client() as c:
+            c.send(b"SHUTDOWN\r\n")
+        os.unlink(filler)
+        server = home.start()
+        load.verify(server)
+        server.stop()
+
+
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
+def killed_on_a_full_disk_everysec_loses_the_last_second_of_oks_at_most_and_has_no_hole(config):
+    with SmallDisk(24) as disk, Home(config, "--appendfsync", "everysec", folder=disk.root) as home:
+        server = home.start()
+        clock = Clock(server.address)
+        clock.start()
+        time.sleep(1.5)
+        filler = disk.fill()
+        clock.join(60)  # refused
+        with server.client() as c:
+            check_equal(c.call("GET", "clock:1"), b"1")
+        time.sleep(1.5)  # what was acknowledged has no room, however long it waits
+        kill(server)
+        server = home.start()
+        with server.client() as c:
+            there = c.pipeline([("GET", f"clock:{n}") for n, _ in clock.times])
+        kept = sum(v is not None for v in there)
+        check(kept > 0 and all(v is not None for v in there[:kept]), "there is a hole")
+        lost = [when for (_, when), v in zip(clock.times, there) if v is None]
+        check(not lost or clock.times[-1][1] - lost[0] <= 1.0, f"{len(lost)} OKs are lost, the oldest one {clock.times[-1][1] - (lost or [0])[0]:.3f} s "
+              "before the last")
+        os.unlink(filler)
+        written_again(server, "room")
+        server.stop()
+
+
 @test(cells=harness.ONCE, own=True, skerry_only=True, seconds=60)
 def a_limit_of_file_size_is_a_full_disk_and_no_death(config):
     import resource
