@@ -7,22 +7,50 @@ whose speed moves by a quarter from minute to minute. A ratio is the median of t
     bench/turns.py --mix set --pipelines 1,16 'valkey=valkey-server --appendonly yes --appendfsync always' \\
         'ours=build/skerryd --appendonly yes --appendfsync always'
 
-Port, address and an empty data directory are added; who has no turn is stopped (SIGSTOP). Prints a table."""
+    bench/turns.py --client valkey-benchmark --requests 40000 --mix set --pipelines 1 ...
+
+Port, address and an empty data directory are added; who has no turn is stopped (SIGSTOP). Prints a table.
+
+With --client the load is another client's, which takes valkey-benchmark's arguments: a turn is a number of requests then, CPU time is what
+the kernel counted in ticks of 10 ms, and latency is not shown (these clients count it from when they got to sending)."""
 
 import argparse
 import contextlib
 import copy
+import csv
 import os
 import pathlib
 import shlex
 import shutil
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 
 from compare import ROOT, Failed, Server, bench, first_line, machine, row_of, table
 from durability import Running, info
+
+
+def cpu_seconds(pid):
+    """(user, system) of a process so far."""
+    ticks = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    return [int(t) / os.sysconf("SC_CLK_TCK") for t in ticks]
+
+
+def foreign_row(options, pipeline, core, pid):
+    """A turn of a client that we did not write."""
+    command = (["taskset", "-c", core] if core else []) + [
+        options.client, "-p", str(options.port), "-t", options.mix, "-c", str(options.connections), "-P", str(pipeline), "-d",
+        str(options.value_size), "-r", str(options.keys), "-n", str(options.requests * pipeline), "-q", "--csv"]
+    before = cpu_seconds(pid)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    user, system = (after - start for after, start in zip(cpu_seconds(pid), before))
+    lines = list(csv.reader(result.stdout.splitlines()))
+    if result.returncode != 0 or len(lines) != 2:
+        raise Failed(f"{options.client} ended with {result.returncode}: {(result.stderr or result.stdout).strip()}")
+    scale = 1e6 / (options.requests * pipeline)
+    return {"requests_per_second": float(lines[1][1]), "cpu_us": (user + system) * scale, "user_us": user * scale, "p50": 0, "p99.9": 0}
 
 
 class Contestant(Running):
@@ -53,12 +81,17 @@ class Contestant(Running):
     def go(self):
         self.process.send_signal(signal.SIGCONT)
 
-    def turn(self, arguments):
+    def turn(self, pipeline):
         """One window of load, and what the server counted meanwhile."""
         self.go()
         before = info(self.options)
-        client = None if self.options.unpinned else str(self.options.client_core)
-        row = row_of(bench(self.options, arguments, client, self.process.pid))
+        core = None if self.options.unpinned else str(self.options.client_core)
+        if self.options.client:
+            row = foreign_row(self.options, pipeline, core, self.process.pid)
+        else:
+            row = row_of(bench(self.options, ["--mix", self.options.mix, "--pipeline", str(pipeline), "--value-size", str(self.options.value_size),
+                                              "--duration", str(self.options.duration), "--warmup", str(self.options.warmup)], core,
+                               self.process.pid))
         after = info(self.options)
         self.stop()
         flushes = int(after.get("log_flushes", 0)) - int(before.get("log_flushes", 0))
@@ -78,9 +111,7 @@ def measure(options, servers):
         order = order[turn % len(order):] + order[:turn % len(order)]
         for pipeline in options.pipelines:
             for index, server in order:
-                row = server.turn(["--mix", options.mix, "--pipeline", str(pipeline), "--value-size", str(options.value_size),
-                                   "--duration", str(options.duration), "--warmup", str(options.warmup)])
-                rows.setdefault((pipeline, index), []).append(row)
+                rows.setdefault((pipeline, index), []).append(server.turn(pipeline))
     return rows
 
 
@@ -95,8 +126,8 @@ def lines_of(servers, rows):
             return statistics.median(row[metric] / other[metric] for row, other in zip(group, base))
 
         yield [f"{servers[index].server.name} P{pipeline}", f"{middle('requests_per_second'):,.0f}", f"{ratio('requests_per_second'):.2f}",
-               f"{middle('cpu_us'):.3f}", f"{ratio('cpu_us'):.2f}", f"{middle('user_us'):.3f}", f"{middle('p50'):.0f}",
-               f"{middle('p99.9'):.0f}", f"{middle('per_flush'):.1f}" if middle("per_flush") else "-"]
+               f"{middle('cpu_us'):.3f}", f"{ratio('cpu_us'):.2f}", f"{middle('user_us'):.3f}",
+               f"{middle('p50'):.0f}" if middle("p50") else "-", f"{middle('p99.9'):.0f}" if middle("p99.9") else "-", f"{middle('per_flush'):.1f}" if middle("per_flush") else "-"]
 
 
 def main():
@@ -110,6 +141,8 @@ def main():
     parser.add_argument("--value-size", type=int, default=64)
     parser.add_argument("--keys", type=int, default=100000)
     parser.add_argument("--connections", type=int, default=50)
+    parser.add_argument("--client", help="a program with valkey-benchmark's arguments that loads instead of skerry-bench")
+    parser.add_argument("--requests", type=int, default=40000, help="of a --client's turn, times the pipeline (40000)")
     parser.add_argument("--unpinned", action="store_true", help="servers and client share the cores")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
@@ -122,7 +155,8 @@ def main():
         with contextlib.ExitStack() as stack:
             servers = [stack.enter_context(Contestant(options, index, text)) for index, text in enumerate(options.servers)]
             rows = measure(options, servers)
-            print(f"{machine()}, commit {first_line(['git', 'rev-parse', '--short', 'HEAD'])}, {options.rounds} turns of {options.duration:g} s, "
+            length = f"{options.requests} x pipeline requests by {options.client}" if options.client else f"{options.duration:g} s"
+            print(f"{machine()}, commit {first_line(['git', 'rev-parse', '--short', 'HEAD'])}, {options.rounds} turns of {length}, "
                   f"{options.connections} connections, {options.mix} of {options.value_size} bytes\n")
             print(table(["server", "requests/s", "ratio", "CPU us/req", "ratio", "user us/req", "p50 us", "p99.9 us", "requests/flush"],
                         lines_of(servers, rows)))

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The thread that hosts the log role where no worker does: it sleeps in its own writes and flushes, or until a worker has sent something.
-// It shares no core with a worker unless there are no others, and goes before them when the system lets it: it does little, and
-// everybody waits for it.
-#include <sched.h>
-
+// It shares no core with a worker unless there are no others. It has the priority of any thread: where cores are few, a real-time thread
+// that wakes twice a flush takes them from the clients whose next writes everybody waits for.
 #include "engine/shard/worker.h"
 #include "reactor/clock.h"
 #include "reactor/log.h"
@@ -65,20 +63,12 @@ static struct log *make(struct durability *d)
     return rc < 0 ? NULL : log;
 }
 
-static void go_first(void)
-{
-    struct sched_param p = { .sched_priority = 1 };
-    if (sched_setscheduler(0, SCHED_FIFO, &p) == 0)
-        log_line(LOG_VERBOSE, "the log's thread has real-time priority");
-}
-
 void log_thread_run(void *durability)
 {
     struct durability *d = durability;
     struct logging *l = &d->server->logging;
     struct log *log = NULL;
     bool stopping = false;
-    go_first();
     d->log_reactor->pending = has_work;
     d->log_reactor->pending_context = d;
     for (;;) {
