@@ -4,7 +4,8 @@
 same server. A ratio is the median of those within a round.
 
     bench/protocols.py                                    one worker, server and client pinned apart
-    bench/protocols.py --workers 2 --threads 2 --unpinned what requests of other workers' keys cost, and direct ports save"""
+    bench/protocols.py --workers 2 --threads 2 --unpinned what requests of other workers' keys cost, and direct ports save
+    ... --pin-workers                                     the same with each worker on a core of its own, where the client is, too"""
 
 import argparse
 import contextlib
@@ -26,7 +27,7 @@ def started(options, stack):
     for backend in options.io:
         index = len(servers) * DIRECT_PORTS
         command = [str(pathlib.Path(options.build) / "skerryd"), "--io", backend, "--workers", str(options.workers), "--shards",
-                   str(options.shards), "--direct-ports", "yes", "--pin", "no"]
+                   str(options.shards), "--direct-ports", "yes", "--pin", "yes" if options.pin_workers else "no"]
         servers[backend] = stack.enter_context(Contestant(options, index, f"{backend}={' '.join(command)}"))
         bench(servers[backend].options, ["--preload", "--duration", "0", "--value-size", str(options.value_size)], None)
         servers[backend].stop()
@@ -91,6 +92,7 @@ def main():
     parser.add_argument("--keys", type=int, default=1000000)
     parser.add_argument("--connections", type=int, default=50)
     parser.add_argument("--unpinned", action="store_true", help="server and client share the cores")
+    parser.add_argument("--pin-workers", action="store_true", help="each worker to a core of its own; the client has all of them")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
     parser.add_argument("--port", type=int, default=16500, help="of the first server; direct ports follow each")
@@ -99,6 +101,8 @@ def main():
     options = parser.parse_args()
     if options.duration < 0.2:
         parser.error("--duration: CPU time of less than 0.2 s cannot be told")
+    if options.pin_workers and not options.unpinned:
+        parser.error("--pin-workers: only --unpinned, or all of them would have --server-core")
     if options.shards >= DIRECT_PORTS:
         parser.error(f"--shards: fewer than {DIRECT_PORTS}")
     pathlib.Path(options.dir).mkdir(exist_ok=True)
@@ -107,9 +111,9 @@ def main():
             rows = measure(options, started(options, stack))
     except (Failed, OSError) as error:
         sys.exit(f"protocols.py: {error}")
-    print(f"{machine()}, commit {first_line(['git', 'rev-parse', '--short', 'HEAD'])}, {options.workers} worker(s) of {options.shards} shards, "
-          f"{options.rounds} rounds of {options.duration:g} s, {options.connections} connections, {options.value_size} bytes; CPU us a request "
-          "(of which user)\n")
+    print(f"{machine()}, commit {first_line(['git', 'rev-parse', '--short', 'HEAD'])}, {options.workers} worker(s) of {options.shards} shards"
+          f"{', pinned' if options.pin_workers else ''}, {options.rounds} rounds of {options.duration:g} s, {options.connections} connections, "
+          f"{options.value_size} bytes; CPU us a request (of which user)\n")
     print(table(["", "RESP", "FCNP", "direct", "RESP / direct", "FCNP / direct", "messages of a turn"], lines_of(rows)))
 
 
