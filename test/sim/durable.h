@@ -46,6 +46,7 @@ struct durable_write {
     uint32_t connection;
     bool promised;       // acknowledged under a log that counted
     uint8_t level;       // at which it was asked for
+    bool mixed;          // beside requests of level always, whose replies waited for the device and kept its own
     int64_t deadline_ms; // Unix; 0: none
 };
 
@@ -81,6 +82,7 @@ struct durable_due {
     uint8_t count;
     uint8_t level;  // enum durable_level
     bool on;        // SWITCH: to what
+    bool mixed;     // one before it, or of the same turn, was of level always: they leave in order, those of a turn together
     uint32_t log;   // READS: durable.log when it was sent
     uint64_t group; // WRITES, EXEC: of several keys; 0: of the first one below
     uint64_t turn;

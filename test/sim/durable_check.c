@@ -182,15 +182,17 @@ static void check_hole(struct durable *d, const struct durable_key *k, uint32_t 
 }
 
 // When the shard's last acknowledgement at level everysec came; the way to the client may have taken long. One that has waited for the
-// device itself may come long after others', and says nothing of what was acknowledged behind it.
+// device itself may come long after others', and keeps those beside it: they say nothing of what was acknowledged meanwhile.
 static uint64_t last_acknowledged_ns(const struct durable *d, uint32_t shard)
 {
     uint64_t last = 0;
     for (uint32_t i = 0; i < d->key_count; i++) {
         const struct durable_key *k = &d->keys[i];
-        for (uint32_t s = k->base + 1; k->shard == shard && s <= k->count; s++)
-            if (k->writes[s - 1].promised && k->writes[s - 1].level == LEVEL_EVERYSEC && k->writes[s - 1].replied_ns > last)
-                last = k->writes[s - 1].replied_ns;
+        for (uint32_t s = k->base + 1; k->shard == shard && s <= k->count; s++) {
+            const struct durable_write *w = &k->writes[s - 1];
+            if (w->promised && w->level == LEVEL_EVERYSEC && !w->mixed && w->replied_ns > last)
+                last = w->replied_ns;
+        }
     }
     return last;
 }

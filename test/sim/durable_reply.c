@@ -25,6 +25,7 @@ static void acknowledge(struct durable *d, const struct durable_due *due, struct
     k->writes[state - 1].replied_ns = durable_world(d)->now_ns;
     k->writes[state - 1].promised = d->counts;
     k->writes[state - 1].level = due->level;
+    k->writes[state - 1].mixed = due->mixed;
     k->replied = state > k->replied ? state : k->replied;
     if (d->counts && state > k->promised)
         k->promised = state;
@@ -128,6 +129,11 @@ bool durable_reply(struct durable *d, struct durable_client *c, struct slice rep
     struct durable_due due = c->due[c->due_first];
     c->due_first = (c->due_first + 1) % DURABLE_DUE_MAX;
     c->due_count--;
+    for (uint32_t i = 0; i < c->due_count; i++) {
+        struct durable_due *next = &c->due[(c->due_first + i) % DURABLE_DUE_MAX];
+        next->mixed |= due.level == LEVEL_ALWAYS;
+        due.mixed |= next->level == LEVEL_ALWAYS;
+    }
     struct reader r = reader_open(reply);
     if (r.mark == '-') {
         on_error(d, c, &due, r.body);

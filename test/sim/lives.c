@@ -135,7 +135,9 @@ static void stop_and_start(struct sim *s, struct prng *seeds)
     sim_until(s, machine_stopped, "a server has not stopped");
     if (sim_failed(s))
         return;
-    durable_crashed(&s->durable, CRASH_KILLED, true);
+    if (s->storage.unclean && s->knobs.storage.budget == 0)
+        world_fail(&s->world, "a server was stopped and left changes behind, though there was room");
+    durable_crashed(&s->durable, CRASH_KILLED, !s->storage.unclean);
     machine_free(s);
     s->stopping = false;
     start(s, seeds);

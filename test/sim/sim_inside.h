@@ -26,6 +26,7 @@ struct storage {
     uint64_t keeper_next_ns;
     bool log_stopping, log_over, keeper_over;
     bool poisoned;
+    bool unclean;    // the log ended, and said that not all of it is durable
     uint64_t opened; // number of the switch (logging_switch.h) that everything is open for
 };
 

@@ -365,7 +365,8 @@ static void end_keeper(struct sim *s)
         return;
     switch_step(s);
     (void)keeper_step(l->keeper);
-    int rc = keeper_end(l->keeper, log == NULL || log_stopped_clean(log));
+    s->storage.unclean = log != NULL && !log_stopped_clean(log);
+    int rc = keeper_end(l->keeper, !s->storage.unclean);
     if (rc < 0 && !s->world.disk->cut)
         world_fail(&s->world, "the keeper cannot write the end: %s", strerror(-rc));
 }
