@@ -125,6 +125,7 @@ struct durable {
     bool unclean;   // it has ended with changes that could not be written
     uint32_t log;   // rises whenever `counts` changes
     bool written;   // since the last audit
+    bool refuses;   // since then the disk has been full, and some writes were refused, whose clients may not have been told
     bool clean;     // the server was told to stop, and did
     enum crash_kind crash;
     uint64_t crash_ns; // the first one that nobody has looked behind yet

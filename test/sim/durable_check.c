@@ -141,6 +141,8 @@ static bool was_done(const struct durable *d, const struct durable_key *k, uint3
     const struct durable_write *w = &k->writes[state - 1];
     if (!survived(k, state) || w->replied_ns != NEVER)
         return survived(k, state);
+    if (d->refuses)
+        return false; // one worker may have refused it, and another one done what was asked for behind it
     for (uint32_t s = k->low; s <= k->high; s++)
         if (k->writes[s - 1].connection != w->connection && is_found(d, k, s))
             return false;
@@ -241,6 +243,6 @@ void durable_check_audit(struct durable *d)
         k->given_up = false;
         k->doubt = 0;
     }
-    d->written = false;
+    d->written = d->refuses = false;
     d->audits++;
 }

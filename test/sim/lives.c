@@ -107,7 +107,9 @@ static enum end live(struct sim *s, bool mortal)
     while (!sim_failed(s) && !has_worked(s)) {
         sim_step(s);
         hurry(s, &fate, switched);
-        if (!is_full(s))
+        bool full = is_full(s);
+        s->durable.refuses |= full;
+        if (!full)
             full_until = NEVER;
         else if (full_until == NEVER)
             full_until = s->world.now_ns + FULL_NS;
