@@ -21,6 +21,14 @@
 
 #define FILE_MAX_SIZE ((size_t)16 << 20)
 
+extern void mi_collect(bool force) __attribute__((weak)); // of mimalloc, where that is the allocator
+
+// What has been freed goes back half a second later, and only when the thread calls its allocator again: who has become idle does not.
+static void give_back(void)
+{
+    mi_collect(false);
+}
+
 void host_describe(struct server_host *h)
 {
     static char os[256];
@@ -32,6 +40,7 @@ void host_describe(struct server_host *h)
     h->allocator = SKERRY_ALLOCATOR;
     h->pid = getpid();
     h->usage = host_usage;
+    h->give_back = mi_collect != NULL ? give_back : NULL;
 }
 
 static uint64_t microseconds(struct timeval t)

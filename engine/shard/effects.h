@@ -74,6 +74,9 @@ struct effects {
     struct log_batch *spare; // came back
     uint64_t batch_bytes;    // memory of all batches, wherever they are; of the one being built: what it had when it was begun
     uint64_t begun_bytes;    // that
+    uint64_t let_go;         // memory of batches, since the allocator was last asked to give it back
+    uint64_t let_go_before;  // that, at the last tick
+    uint32_t quiet_ticks;    // in which it stayed the same
     uint64_t position;       // of the last batch that was sent
     uint64_t sent_bytes;     // so far, as log_port.taken_bytes
     struct sub_batch sub;    // being written

@@ -4,10 +4,11 @@
 #include "base/bytes.h"
 #include "engine/shard/worker.h"
 
-#define BATCH_KEEP    (1024 * 1024)       // memory of a batch that is kept for the next one
-#define SPARE_KEEP    (2 * 1024 * 1024)   // of all that have come back
-#define TRIM_MOST     1024                // batches looked at or freed at a time
-#define SUB_BATCH_MAX (512 * 1024 * 1024) // bytes from which another one is begun
+#define BATCH_KEEP      (1024 * 1024)       // memory of a batch that is kept for the next one
+#define SPARE_KEEP      (2 * 1024 * 1024)   // of all that have come back
+#define GIVE_BACK_LEAST (1024 * 1024)       // bytes that were let go
+#define TRIM_MOST       1024                // batches looked at or freed at a time
+#define SUB_BATCH_MAX   (512 * 1024 * 1024) // bytes from which another one is begun
 
 static uint64_t memory_of(const struct log_batch *b)
 {
@@ -20,6 +21,7 @@ static void shrink(struct effects *e, struct log_batch *b)
     if (b->data.cap <= BATCH_KEEP)
         return;
     e->batch_bytes -= b->data.cap;
+    e->let_go += b->data.cap;
     buf_deinit(&b->data);
 }
 
@@ -76,6 +78,7 @@ bool effects_records_count(struct effects *e)
 void effects_records_drop(struct effects *e, struct log_batch *b)
 {
     e->batch_bytes -= memory_of(b);
+    e->let_go += memory_of(b);
     log_batch_free(b);
 }
 
@@ -83,6 +86,16 @@ uint64_t effects_records_memory(const struct effects *e)
 {
     return e->batch_bytes + (e->batch != NULL ? memory_of(e->batch) - e->begun_bytes : 0) + e->scratch.cap +
            effects_lanes_memory(&e->lanes);
+}
+
+bool effects_records_gone(struct effects *e, uint32_t ticks)
+{
+    e->quiet_ticks = e->let_go == e->let_go_before ? e->quiet_ticks + 1 : 0;
+    e->let_go_before = e->let_go;
+    if (e->let_go < GIVE_BACK_LEAST || e->quiet_ticks < ticks)
+        return false;
+    e->let_go = e->let_go_before = 0;
+    return true;
 }
 
 void effects_records_trim(struct effects *e)

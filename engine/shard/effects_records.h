@@ -25,6 +25,8 @@ void effects_records_drop(struct effects *e, struct log_batch *b);
 uint64_t effects_records_memory(const struct effects *e);
 // Now and then: batches that have come back and are more than are soon filled again go.
 void effects_records_trim(struct effects *e);
+// Once a tick: much has gone since this was last true, and nothing more for so many ticks.
+bool effects_records_gone(struct effects *e, uint32_t ticks);
 // `hash`: of the record's key.
 void effects_records_append(struct worker *w, uint32_t shard, uint64_t hash, struct record *r);
 // What is in the batch stays as it is.

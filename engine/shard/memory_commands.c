@@ -131,6 +131,9 @@ void cmd_memory_purge(struct call *c)
 {
     for (uint32_t i = 0; i < 4096 && store_maintain(c->store, c->now_ms, 256); i++)
         ;
+    const struct server_host *host = c->worker->server->host;
+    if (host->give_back != NULL)
+        host->give_back();
     reply_ok(c->reply);
 }
 

@@ -37,6 +37,7 @@ struct process_usage {
 struct server_host {
     void (*stop_requested)(struct server *s); // wakes the main thread; any thread
     void (*usage)(struct process_usage *out);
+    void (*give_back)(void);                                    // the calling thread's free memory, to the kernel
     int (*config_read)(struct server *s, struct buf *out);      // the configuration file; 0 or -errno
     int (*config_replace)(struct server *s, struct slice text); // durably, whole or not at all
     // A log is wanted (logging_switch.h): `switch_log` has it opened; `hold_log`: the reactor that will write it holds the directory's

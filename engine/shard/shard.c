@@ -210,6 +210,8 @@ static void tick(struct worker *w)
     accept_retry(w);
     check_conns(w);
     effects_records_trim(&w->effects);
+    if (effects_records_gone(&w->effects, (uint32_t)w->options.hz) && w->server->host->give_back != NULL)
+        w->server->host->give_back();
     worker_refresh_stats(w);
     save_tick(w);
     if (w->options.maxmemory > 0 && !w->gate.loading)
