@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "engine/shard/forward.h"
 #include "engine/shard/multi.h"
+#include "engine/shard/native.h"
 #include "engine/shard/run.h"
 
 #define POOL_MAX  256  // bundles kept for the next time
@@ -13,12 +14,12 @@
 
 // ---- made by the worker that has the connection
 
-static inline uint8_t flags_of(const struct conn *c)
+static inline uint8_t flags_of(const struct conn *c, bool native)
 {
-    return (uint8_t)(MESH_REFER | ((c->client.flags & CLIENT_NO_TOUCH) != 0 ? MESH_NO_TOUCH : 0));
+    return (uint8_t)(MESH_REFER | ((c->client.flags & CLIENT_NO_TOUCH) != 0 ? MESH_NO_TOUCH : 0) | (native ? MESH_FRAMES : 0));
 }
 
-static struct bundle *bundle_new(struct conn *c)
+static struct bundle *bundle_new(struct conn *c, bool native)
 {
     struct worker *w = c->worker;
     struct bundle *b = w->bundles;
@@ -31,13 +32,13 @@ static struct bundle *bundle_new(struct conn *c)
             return NULL;
         buf_init(&b->held, BUF_NO_LIMIT);
     }
-    b->pending = (struct pending){ .kind = PENDING_BUNDLE };
+    b->pending = (struct pending){ .kind = PENDING_BUNDLE, .frame = native ? FCNP_PLAIN + 1 : 0 };
     b->count = b->left = b->values = b->lead = 0;
     b->piece = slice_of(NULL, 0);
     b->turn = w->mesh.pushes;
     b->db = (uint16_t)c->client.db;
     b->protocol = c->client.protocol;
-    b->flags = flags_of(c);
+    b->flags = flags_of(c, native);
     return b;
 }
 
@@ -145,18 +146,18 @@ static bool add(struct conn *c, struct bundle *b, const struct item *item)
 }
 
 // Behind what is due: a reply of this worker.
-static inline bool answer_behind(struct conn *c, const struct item *item, bool may_set, struct glanced *done)
+static inline bool answer_behind(struct conn *c, const struct item *item, bool may_set, bool native, struct glanced *done)
 {
     struct buf *stash = &c->stash;
     size_t before = stash->len;
-    if (unlikely(buf_reserve(stash, GLANCE_HEAD + GLANCE_MAX + 2) == NULL) || !glance_item(item, stash, may_set, false, done))
+    if (unlikely(buf_reserve(stash, GLANCE_HEAD + GLANCE_MAX + 2) == NULL) || !glance_item(item, stash, may_set, native, done))
         return false;
     container_of(c->pending_tail, struct pending, next)->after += stash->len - before;
     return true;
 }
 
 // The last one that is due, if it is a bundle of this turn and of the same session.
-static struct bundle *last_bundle(const struct conn *c)
+static struct bundle *last_bundle(const struct conn *c, bool native)
 {
     if (c->pending == NULL)
         return NULL;
@@ -164,7 +165,7 @@ static struct bundle *last_bundle(const struct conn *c)
     struct bundle *b = bundle_of(last);
     if (last->kind != PENDING_BUNDLE || last->ready || b->turn != c->worker->mesh.pushes)
         return NULL;
-    return b->db == c->client.db && b->protocol == c->client.protocol && b->flags == flags_of(c) ? b : NULL;
+    return b->db == c->client.db && b->protocol == c->client.protocol && b->flags == flags_of(c, native) ? b : NULL;
 }
 
 // Requests may go to other workers so: there is room for them all.
@@ -173,10 +174,12 @@ static bool may_bundle(const struct conn *c, uint32_t count)
     return !multi_running(c) && c->pending_count + count <= PENDING_MAX;
 }
 
-uint32_t bundle_range(struct conn *c, struct item *items, uint32_t i, uint32_t end, uint32_t ahead, uint32_t count)
+uint32_t bundle_range(struct conn *c, struct item *items, uint32_t i, uint32_t end, uint32_t ahead, uint32_t count, bool native)
 {
     struct worker *w = c->worker;
-    struct bundle *b = last_bundle(c);
+    if (native)
+        c->client.protocol = PROTOCOL_RESP3; // of what is answered alone, as begin_frame says
+    struct bundle *b = last_bundle(c, native);
     struct glanced done = { 0 };
     uint32_t first = i, away = 0;
     bool may_set = w->options.maxmemory == 0, may_go = (end - i > 1 || b != NULL) && may_bundle(c, end - i);
@@ -186,12 +189,12 @@ uint32_t bundle_range(struct conn *c, struct item *items, uint32_t i, uint32_t e
         if (items[i].hot == HOT_AWAY) {
             if (unlikely(!may_go))
                 break;
-            if ((b == NULL || b->count == BATCH_REQUESTS) && unlikely((b = bundle_new(c)) == NULL))
+            if ((b == NULL || b->count == BATCH_REQUESTS) && unlikely((b = bundle_new(c, native)) == NULL))
                 break;
             if (unlikely(!add(c, b, &items[i])))
                 break;
             away++;
-        } else if (unlikely(c->pending == NULL || !answer_behind(c, &items[i], may_set, &done))) {
+        } else if (unlikely(c->pending == NULL || !answer_behind(c, &items[i], may_set, native, &done))) {
             break;
         }
     }
@@ -246,11 +249,11 @@ static inline bool piece_room(struct worker *w, uint32_t to, uint64_t cookie, st
     return true;
 }
 
-static inline bool answer(const struct item *item, struct piece *p, bool may_set, struct glanced *done)
+static inline bool answer(const struct item *item, struct piece *p, bool may_set, bool native, struct glanced *done)
 {
     size_t head = p->out.len;
     p->out.len += BUNDLE_REPLY_HEAD;
-    if (unlikely(!glance_item(item, &p->out, may_set, false, done))) {
+    if (unlikely(!glance_item(item, &p->out, may_set, native, done))) {
         p->out.len = head;
         return false;
     }
@@ -274,6 +277,7 @@ static void serve_alone(struct worker *w, const struct serving *s, uint32_t i, s
     head.argc = item->request.argc;
     head.shard = (uint16_t)item->shard;
     head.command = (uint16_t)command_index(item->command);
+    head.flags &= (uint8_t)~MESH_FRAMES;
     forward_serve_single(w, s->from, &head, item, timed);
 }
 
@@ -378,7 +382,8 @@ static void serve(struct worker *w, const struct serving *s)
             cookie = s->heads[i]->cookie;
         }
         bool alone = span_picks(w, &span, i, items[i].command->flags) && times_alone(w, &span, i);
-        if (likely(may && !alone) && likely(piece_room(w, s->from, cookie, &piece)) && likely(answer(&items[i], &piece, may_set, &done)))
+        if (likely(may && !alone) && likely(piece_room(w, s->from, cookie, &piece)) &&
+            likely(answer(&items[i], &piece, may_set, (s->heads[i]->flags & MESH_FRAMES) != 0, &done)))
             continue;
         piece_end(w, s->from, cookie, &piece);
         serve_alone(w, s, i, alone ? &span : NULL);
@@ -425,6 +430,14 @@ static void hold(struct bundle *b, uint32_t at, struct slice bytes)
     buf_append_slice(&b->held, bytes);
 }
 
+static void hold_framed(struct bundle *b, uint32_t at, struct slice resp)
+{
+    assert(at < b->count);
+    uint64_t begin = b->held.len;
+    native_frame(&b->held, resp, (uint8_t)(b->pending.frame - 1));
+    b->answers[at] = (struct bundle_answer){ .at = begin, .len = b->held.len - begin };
+}
+
 void bundle_piece(struct worker *w, struct pending *p, struct slice piece)
 {
     struct bundle *b = bundle_of(p);
@@ -452,7 +465,10 @@ void bundle_piece(struct worker *w, struct pending *p, struct slice piece)
 void bundle_reply(struct worker *w, struct pending *p, uint32_t at, struct slice bytes)
 {
     struct bundle *b = bundle_of(p);
-    hold(b, at, bytes);
+    if (p->frame != 0)
+        hold_framed(b, at, bytes);
+    else
+        hold(b, at, bytes);
     answered(w, b, 1);
 }
 
@@ -498,7 +514,7 @@ static void write_held(struct conn *c, struct bundle *b, struct buf *out, const 
     for (uint32_t i = 0; i < b->count; i++) {
         const struct bundle_answer *a = &b->answers[i];
         if (unlikely(a->len == BUNDLE_VALUE))
-            conn_write_value(c, out, (struct blob *)(uintptr_t)a->at);
+            conn_write_value(c, out, (struct blob *)(uintptr_t)a->at, b->pending.frame != 0);
         else if (!out->failed)
             buf_append(out, b->held.data + a->at, a->len);
         if (i + 1 == b->count)

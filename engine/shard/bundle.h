@@ -23,8 +23,8 @@ struct mesh_plain {
 };
 static_assert(sizeof(struct mesh_plain) == 8, "GET of a 16-byte key: 24 bytes");
 
-// The answer: MESH_PIECE, of replies in RESP, each behind `at` and its length (u16 each). A request that was not answered at a glance has
-// its own reply, whose cookie also says which one it is.
+// The answer: MESH_PIECE, of replies in RESP, or frames for requests in FCNP, each behind `at` and its length (u16 each). A request that
+// was not answered at a glance has its own reply, in RESP, whose cookie also says which one it is.
 #define BUNDLE_REPLY_HEAD 4
 #define BUNDLE_AT_SHIFT   48
 
@@ -44,7 +44,7 @@ struct bundle {
     uint32_t count;
     uint32_t left;   // not answered yet
     uint32_t values; // answers by reference
-    uint16_t db;     // of all of them, as are the protocol and the flags (enum mesh_flag)
+    uint16_t db;     // of all of them, as are the protocol, pending.frame and the flags (enum mesh_flag)
     uint8_t protocol;
     uint8_t flags;
     uint32_t lead;      // bytes of the stash in front of the first request
@@ -58,7 +58,7 @@ struct bundle {
 
 // Not while replies may have to wait for the log. Requests items[i..end) as far as they are plain: of other workers' keys into bundles, of
 // this one's answered behind what is due. Returns where it ends; that one wants its command. `ahead`, `count`: as struct batch's.
-uint32_t bundle_range(struct conn *c, struct item *items, uint32_t i, uint32_t end, uint32_t ahead, uint32_t count);
+uint32_t bundle_range(struct conn *c, struct item *items, uint32_t i, uint32_t end, uint32_t ahead, uint32_t count, bool native);
 
 // A MESH_BUNDLE at `offset`, and what follows of such. Returns the offset behind the last one.
 uint32_t bundle_serve(struct worker *w, const struct mesh_block *block, uint32_t offset);

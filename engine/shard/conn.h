@@ -222,7 +222,7 @@ void conn_deliver(struct worker *w, struct pending *p, struct mesh_block *block,
 // The first one that is due is ready.
 void conn_advance(struct conn *c);
 // Appends a large value as RESP, by reference, that counted in pending_values.
-void conn_write_value(struct conn *c, struct buf *out, struct blob *value);
+void conn_write_value(struct conn *c, struct buf *out, struct blob *value, bool frame);
 // It is this large value, whose pin is taken; only for requests that said conn_may_refer.
 void conn_deliver_value(struct worker *w, struct pending *p, struct blob *value);
 

@@ -77,10 +77,10 @@ static cold void advance_value(struct conn *c, struct buf *out, const struct pen
         out->failed = true;
 }
 
-void conn_write_value(struct conn *c, struct buf *out, struct blob *value)
+void conn_write_value(struct conn *c, struct buf *out, struct blob *value, bool frame)
 {
     c->pending_values -= value->len;
-    if (!refer_to(c, out, value, false))
+    if (!refer_to(c, out, value, frame))
         out->failed = true;
 }
 

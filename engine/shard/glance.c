@@ -3,6 +3,13 @@
 
 #include "engine/shard/run.h"
 
+// A plain frame of another worker's key, small as those in RESP are. A hash that is not the key's is for the command layer to refuse.
+static bool may_travel(const struct conn *c, const struct native_memo *memo, const struct fcnp_hot *hot, uint64_t hash)
+{
+    return memo->worker != c->worker->id && hot->key.len + hot->value.len <= RESP_HOT_MAX &&
+           ((hot->flags & FCNP_HASH) == 0 || hash_route(hot->key) == hash);
+}
+
 void glance_gather(struct conn *c, struct slice in, struct frames *f)
 {
     struct worker *w = c->worker;
@@ -28,7 +35,8 @@ void glance_gather(struct conn *c, struct slice in, struct frames *f)
         }
         if (unlikely(shard != memo.shard))
             native_remember(c, &memo, shard);
-        if (unlikely(memo.keyspace == NULL))
+        bool here = memo.keyspace != NULL;
+        if (unlikely(!here) && !may_travel(c, &memo, &hot, hash))
             break;
         at += hot.len;
         struct item *item = &w->items[count];
@@ -39,15 +47,18 @@ void glance_gather(struct conn *c, struct slice in, struct frames *f)
             .request = { .argc = hot.opcode + 1u, .argv = argv },
             .command = w->native_commands[hot.opcode],
             .keyspace = memo.keyspace,
-            .hash = keyspace_hash_here(memo.keyspace, hot.key, hash),
             .claim = hash,
             .shard = shard,
             .worker = memo.worker,
             .end = (uint32_t)(at - in.data),
-            .hot = (hot.flags & FCNP_HASH) != 0 ? HOT_CLAIM : HOT_GLANCE,
+            .hot = HOT_AWAY,
         };
         argv += 3;
-        keyspace_prefetch_here(memo.keyspace, item->hash);
+        if (likely(here)) {
+            item->hot = (hot.flags & FCNP_HASH) != 0 ? HOT_CLAIM : HOT_GLANCE;
+            item->hash = keyspace_hash_here(memo.keyspace, hot.key, hash);
+            keyspace_prefetch_here(memo.keyspace, item->hash);
+        }
         if (count >= PREFETCH_LAG + asked)
             run_prefetch(w->items, asked++);
     }

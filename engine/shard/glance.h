@@ -23,7 +23,8 @@ struct frames {
     struct native_memo memo;
 };
 
-// Takes what begins at in[offset], as long as it is fcnp_hottest's, of a key of this worker, and its prefix agrees with itself.
+// Takes what begins at in[offset], as long as it is fcnp_hottest's and its prefix agrees with itself; of another worker's key if it is
+// small and its hash is right, too.
 void glance_gather(struct conn *c, struct slice in, struct frames *f);
 
 #define GATHER_MEMOS 8 // shards take turns at random, so the last one is not enough

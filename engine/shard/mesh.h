@@ -67,6 +67,7 @@ enum mesh_flag {
     MESH_IN_TXN = 2,   // its keys have been granted to the sender's transaction: nothing to wait for
     MESH_LEVEL = 0x30, // enum gate_level that the client asks for, shifted by MESH_LEVEL_SHIFT
     MESH_WORKED = 64,  // of MESH_RELEASE: the transaction was not given up before it began
+    MESH_FRAMES = 64,  // of MESH_BUNDLE: a piece of its answer is of frames
     MESH_BASE = 64,    // of MESH_CUT: changes are logged from here on
     MESH_REFER = 128,  // the reply may be a large value itself, not its bytes
 };

@@ -415,7 +415,7 @@ static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i,
     if (unlikely(c->worker->gated))
         return c->pending == NULL ? glance_logged(c, items, i, end, ahead, count, native) : i;
     if (unlikely(c->pending != NULL))
-        return !native ? bundle_range(c, items, i, end, ahead, count) : i;
+        return bundle_range(c, items, i, end, ahead, count, native);
     bool may_set = c->worker->options.maxmemory == 0;
     for (; i < end && items[i].hot >= HOT_GLANCE; i++) {
         if (i + ahead < count)
@@ -425,8 +425,8 @@ static inline uint32_t glance_range(struct conn *c, struct batch *b, uint32_t i,
     }
     if (i > first)
         glance_count(c, &done, &items[i - 1]);
-    if (!native && i < end && items[i].hot == HOT_AWAY)
-        i = bundle_range(c, items, i, end, ahead, count);
+    if (i < end && items[i].hot == HOT_AWAY)
+        i = bundle_range(c, items, i, end, ahead, count, native);
     return i;
 }
 

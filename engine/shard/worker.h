@@ -145,7 +145,7 @@ struct pause {
 enum item_hot {
     HOT_NOT,
     HOT_FRAME,
-    HOT_AWAY,   // no frame: plain RESP, of another worker's key (bundle.h)
+    HOT_AWAY,   // plain, in RESP or FCNP, of another worker's key (bundle.h)
     HOT_GLANCE, // of a key of this worker: may be answered at a glance (glance.h)
     HOT_CLAIM,  // the same, and the route hash is what the client says it is (native_verify)
 };

@@ -57,6 +57,57 @@ def a_hit_of_64_bytes_begins_with_the_specified_header(s):
 
 
 @test(ALL, skerry_only=True)
+def frames_for_every_worker_are_answered_in_order(s):
+    """GET and SET as they travel together between workers, with every prefix, and among them what has to be answered alone."""
+    rng = random.Random(12)
+    sizes = [64] * 12 + [0, 1, 511, 512, 513, 900, 3000, 20000, 70000]
+    keys = [b"frame:%d" % i for i in range(60)]
+    with connect(s) as c, s.client() as r:
+        n, model = shards(c), {}
+        r.call("DEL", *keys)
+        for count in (1, 2, 3, 16, 64, 65, 200, 200, 500, 16, 16):
+            bytes_of, want = [], []
+            for _ in range(count):
+                key, roll, flags = rng.choice(keys), rng.randrange(40), rng.choice((0, 0, fcnp.HASH, fcnp.SHARD, fcnp.ROUTED, fcnp.ROUTED))
+                if roll < 20:
+                    bytes_of.append(fcnp.encode(fcnp.GET, key, flags=flags, shards=n))
+                    want.append(model.get(key))
+                elif roll < 35:
+                    model[key] = value = bytes([rng.randrange(97, 123)]) * rng.choice(sizes)
+                    bytes_of.append(fcnp.encode(fcnp.SET, key, value, flags=flags, shards=n))
+                    want.append(Ok)
+                elif roll < 37:
+                    bytes_of.append(fcnp.encode(fcnp.SETEX, key, b"expires", 100000))
+                    model[key] = b"expires"
+                    want.append(Ok)
+                elif roll < 38:
+                    hashed = struct.pack("<Q", fcnp.key_hash(key) ^ 1 << 40)
+                    bytes_of.append(fcnp.frame(fcnp.SET, fcnp.BODY[fcnp.SET](key, b"never"), fcnp.HASH, hashed))
+                    want.append("ERR FCNP key hash mismatch")
+                else:
+                    some = [rng.choice(keys) for _ in range(3)]
+                    bytes_of.append(fcnp.encode(fcnp.MGET, some))
+                    want.append([model.get(k) for k in some])
+            c.send(b"".join(bytes_of))
+            for i, reply in enumerate(want):
+                check_equal(c.read(), reply, f"reply {i} of {count}")
+        check_equal(r.call("MGET", *keys), [model.get(k) for k in keys], "in RESP")
+        # Both protocols in one pipeline.
+        mixed, want = b"", []
+        for i, key in enumerate(keys * 3):
+            mixed += encode("GET", key) if i % 7 == 3 else fcnp.encode(fcnp.SET, key, b"the end!")
+        c.send(mixed)
+        for i, key in enumerate(keys * 3):
+            if i % 7 != 3:
+                check_equal(c.read(), Ok, f"frame {i}")
+                model[key] = b"the end!"
+                continue
+            want = model.get(key)
+            said = b"$-1\r\n" if want is None else b"$%d\r\n%s\r\n" % (len(want), want)
+            check_equal(c.take(len(said)), said, f"RESP {i}")
+
+
+@test(ALL, skerry_only=True)
 def every_opcode_of_strings_and_connections_answers_as_specified(s):
     with connect(s) as c:
         check_equal(c.call(fcnp.PING), Ok, "PING")
