@@ -8,6 +8,8 @@
 
 #include <errno.h>
 
+#include "base/stream.h"
+
 bool log_frames_free(const struct log *l)
 {
     bool alone = l->sync == LOG_SYNC_ALWAYS && l->options.method == LOG_METHOD_LINKED;
@@ -23,17 +25,6 @@ static struct log_slot *slot_next(struct log *l)
 
 // ---- payload
 
-#define COPY_PIECE 1024
-
-// In pieces: above some size the C library copies with `rep movsb`, which on some processors takes several times as long when the two
-// addresses lie unluckily to each other, and here they lie anyhow.
-static void copy(uint8_t *to, const uint8_t *from, uint64_t len)
-{
-    for (; len > COPY_PIECE; len -= COPY_PIECE, to += COPY_PIECE, from += COPY_PIECE)
-        memcpy(to, from, COPY_PIECE);
-    memcpy(to, from, len);
-}
-
 // Bytes of the unit's first batch into the frame; *crc goes on over them.
 static int piece_take(struct log *l, uint8_t *to, uint64_t room, uint64_t *taken, uint32_t *crc)
 {
@@ -48,7 +39,7 @@ static int piece_take(struct log *l, uint8_t *to, uint64_t room, uint64_t *taken
             return -EBADMSG;
     }
     if (len > 0)
-        copy(to, b->data.data + u->at, len);
+        stream_copy(to, b->data.data + u->at, len); // the device reads it, we do not
     *crc = crc32c_join(*crc, sum, len);
     *taken = len;
     u->at += len;
