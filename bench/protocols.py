@@ -14,8 +14,7 @@ import statistics
 import sys
 
 from compare import ROOT, Failed, bench, first_line, machine, row_of, table
-from durability import info
-from turns import Contestant
+from turns import Contestant, info
 
 WAYS = {"RESP": [], "FCNP": ["--protocol", "fcnp"], "direct": ["--protocol", "fcnp", "--direct"]}
 DIRECT_PORTS = 64  # between two servers

@@ -23,13 +23,36 @@ import pathlib
 import shlex
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
-from compare import ROOT, Failed, Server, bench, first_line, machine, row_of, table
-from durability import Running, info
+from compare import ROOT, Failed, Running as Started, Server, bench, first_line, machine, row_of, table
+
+
+def info(options):
+    with socket.create_connection(("127.0.0.1", options.port), timeout=10) as s:
+        s.sendall(b"INFO everything\r\n")
+        file = s.makefile("rb")
+        text = file.read(int(file.readline()[1:]) + 2).decode(errors="replace")
+    return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
+
+
+class Running(Started):
+    """A server that has loaded what is there, and looked how its device likes to be written."""
+
+    def __enter__(self):
+        running = super().__enter__()
+        deadline = time.monotonic() + 30
+        while info(self.options).get("loading", "1").strip() != "0":
+            if time.monotonic() > deadline:
+                self.__exit__()
+                raise Failed(f"{self.server.name} is still loading")
+            time.sleep(0.02)
+        return running
 
 
 def cpu_seconds(pid):
@@ -81,17 +104,17 @@ class Contestant(Running):
     def go(self):
         self.process.send_signal(signal.SIGCONT)
 
-    def turn(self, pipeline):
-        """One window of load, and what the server counted meanwhile."""
+    def turn(self, arguments):
+        """One window of skerry-bench's load, and what the server counted meanwhile."""
+        return self.counted(lambda core: row_of(bench(self.options, arguments, core, self.process.pid)))
+
+    def foreign_turn(self, pipeline):
+        return self.counted(lambda core: foreign_row(self.options, pipeline, core, self.process.pid))
+
+    def counted(self, load):
         self.go()
         before = info(self.options)
-        core = None if self.options.unpinned else str(self.options.client_core)
-        if self.options.client:
-            row = foreign_row(self.options, pipeline, core, self.process.pid)
-        else:
-            row = row_of(bench(self.options, ["--mix", self.options.mix, "--pipeline", str(pipeline), "--value-size", str(self.options.value_size),
-                                              "--duration", str(self.options.duration), "--warmup", str(self.options.warmup)], core,
-                               self.process.pid))
+        row = load(None if self.options.unpinned else str(self.options.client_core))
         after = info(self.options)
         self.stop()
         flushes = int(after.get("log_flushes", 0)) - int(before.get("log_flushes", 0))
@@ -100,18 +123,29 @@ class Contestant(Running):
         return row
 
 
+def load_all(servers):
+    for server in servers:
+        bench(server.options, ["--preload", "--duration", "0", "--value-size", str(server.options.value_size)], None)
+        server.stop()
+
+
+def one_turn(options, server, pipeline):
+    if options.client:
+        return server.foreign_turn(pipeline)
+    return server.turn(["--mix", options.mix, "--pipeline", str(pipeline), "--value-size", str(options.value_size),
+                        "--duration", str(options.duration), "--warmup", str(options.warmup)])
+
+
 def measure(options, servers):
     """(pipeline, index) -> rows, one for each round."""
     rows = {}
-    for server in servers:
-        bench(server.options, ["--preload", "--duration", "0", "--value-size", str(options.value_size)], None)
-        server.stop()
+    load_all(servers)
     for turn in range(options.rounds):
         order = list(enumerate(servers))
         order = order[turn % len(order):] + order[:turn % len(order)]
         for pipeline in options.pipelines:
             for index, server in order:
-                rows.setdefault((pipeline, index), []).append(server.turn(pipeline))
+                rows.setdefault((pipeline, index), []).append(one_turn(options, server, pipeline))
     return rows
 
 
