@@ -64,6 +64,8 @@ static void batch_add(struct log *l, uint32_t p, struct log_batch *b)
         line->sync_to = b->position;
         l->urgent = true;
     }
+    if (b->soon)
+        line->soon_to = b->position;
     b->port = p;
     b->next = NULL;
     *line->last = b;
@@ -103,7 +105,7 @@ void log_cut_give_back(struct log *l, struct log_batch *b)
     b->data.len = 0;
     b->marker_count = 0;
     b->batches = 0;
-    b->sync = false;
+    b->sync = b->soon = false;
     log_port_push(&port->spent, b);
 }
 

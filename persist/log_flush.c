@@ -35,6 +35,15 @@ static bool wanted(const struct log *l)
     return false;
 }
 
+// Somebody has been answered as under everysec. What is not written yet keeps nobody waiting for what is.
+static bool promised(const struct log *l)
+{
+    for (uint32_t p = 0; p < l->options.ports; p++)
+        if (l->lines[p].soon_to > l->durable.positions[p])
+            return true;
+    return false;
+}
+
 uint64_t log_flush_due_ns(const struct log *l)
 {
     if (l->flushing || l->written_lsn == l->durable_lsn)
@@ -46,7 +55,7 @@ uint64_t log_flush_due_ns(const struct log *l)
         return UINT64_MAX; // the middle of a chain
     if (l->sync == LOG_SYNC_ALWAYS || l->stop != LOG_STOP_NONE || wanted(l))
         return 0;
-    return l->sync == LOG_SYNC_EVERYSEC ? l->unflushed_since_ns + LOG_SYNC_NS : UINT64_MAX;
+    return l->sync == LOG_SYNC_EVERYSEC || promised(l) ? l->unflushed_since_ns + LOG_SYNC_NS : UINT64_MAX;
 }
 
 void log_flush_submit(struct log *l)

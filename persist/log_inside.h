@@ -36,6 +36,7 @@ struct log_line {
     struct log_batch *first, **last; // taken from the port, in no unit yet
     uint64_t taken;                  // position of the last of them
     uint64_t sync_to;                // somebody waits until this position is durable
+    uint64_t soon_to;                // or was promised, as under everysec, that it soon will be
     bool blocked;                    // its first batch waits for parts of a transaction that have not come
     // The cut's: how far the group that is being closed must reach, and has been looked at.
     uint64_t want, reach;

@@ -46,6 +46,7 @@ struct log_batch {
     uint32_t marker_count, marker_cap;
     struct log_marker *markers;
     bool sync; // somebody waits for it to be durable
+    bool soon; // or was told that it will be, within the second of everysec
     struct buf data;
     uint32_t port; // the role's
 };

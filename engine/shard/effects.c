@@ -357,6 +357,7 @@ static void send_batch(struct worker *w)
     b->built_ns = w->reactor->now_ns;
     b->crc = crc32c(0, b->data.data, b->data.len);
     b->sync = gate_take_sync(w);
+    b->soon = gate_take_soon(w);
     if (unlikely(w->gate.state == LOG_POISONED || e->failed)) {
         take_back(e); // nobody takes it any more
         return;

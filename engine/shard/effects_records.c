@@ -47,7 +47,7 @@ bool effects_records_begin(struct worker *w)
     b->data.failed = false;
     b->next = NULL;
     b->batches = b->marker_count = 0;
-    b->sync = false;
+    b->sync = b->soon = false;
     assert(e->lanes.used == NULL);
     e->batch = b;
     e->sub.count = 0;

@@ -69,6 +69,7 @@ struct gate {
     bool loading;
     bool behind;            // this worker is
     bool sync;              // somebody waits for a flush of the batch being built
+    bool soon;              // somebody is answered as under everysec, of which the server knows nothing
     uint8_t level;          // enum gate_level, of the server
     uint8_t asked;          // the same, of the request that runs for another worker
     uint32_t state;         // enum log_state, as of the turn's end
@@ -106,6 +107,9 @@ void gate_changed(struct worker *w, uint64_t hash); // at the batch being built
 void gate_changed_all(struct worker *w);
 void gate_sent(struct worker *w, uint64_t now_ns);
 bool gate_take_sync(struct worker *w);
+// A transaction of this level is released with the batch being built, and may be answered later: then that has to be flushed soon.
+void gate_promise(struct worker *w, uint8_t asked);
+bool gate_take_soon(struct worker *w);
 
 // ---- requests, where worker.gated is set
 

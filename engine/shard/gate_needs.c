@@ -45,6 +45,18 @@ bool gate_take_sync(struct worker *w)
     return sync;
 }
 
+void gate_promise(struct worker *w, uint8_t asked)
+{
+    w->gate.soon |= asked == GATE_EVERYSEC && w->gate.level == GATE_NO;
+}
+
+bool gate_take_soon(struct worker *w)
+{
+    bool soon = w->gate.soon || w->gate.level == GATE_EVERYSEC; // the log's policy may become `no` before it has flushed
+    w->gate.soon = false;
+    return soon;
+}
+
 // ---- positions of changes and of keys
 
 static void need_more(struct gate_need *to, struct gate_need need)
@@ -83,6 +95,7 @@ static struct gate_need write_need(struct worker *w, enum gate_level level, uint
     case GATE_EVERYSEC:
         break;
     }
+    gate_promise(w, (uint8_t)level);
     uint64_t written = g->level == GATE_NO ? position : 0; // asking for more takes nothing away of what the server gives
     if (likely(g->step_count == 0 || w->reactor->now_ns - step_at(g, 0)->sent_ns < GATE_STALL_NS))
         return (struct gate_need){ .written = written };

@@ -178,6 +178,8 @@ void multi_take(struct conn *c, struct item *item)
 static void finish(struct multi *m)
 {
     struct conn *c = m->conn;
+    if (m->owns_txn)
+        m->txn.level = m->level;
     if (m->owns_txn && m->txn.state == TXN_GRANTED)
         txn_release(c->worker, &m->txn);
     if (m->owns_txn && c->state != CONN_CLOSING)

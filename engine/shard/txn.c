@@ -485,8 +485,10 @@ void txn_release(struct worker *w, struct txn *t)
         return;
     if (!own)
         effects_mark(w, t->name, t->marks);
-    if (effects_pending(&w->effects)) // else nothing was changed
-        t->position = effects_building(&w->effects);
+    if (!effects_pending(&w->effects))
+        return; // nothing was changed
+    t->position = effects_building(&w->effects);
+    gate_promise(w, t->level);
 }
 
 // ---- numbers

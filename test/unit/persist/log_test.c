@@ -474,6 +474,48 @@ static void without_syncs_what_is_written_is_told(void)
     lab_free(l);
 }
 
+static void without_syncs_too_what_was_promised_is_flushed(void)
+{
+    struct lab *l = a_lab(LOG_METHOD_DSYNC, LOG_SYNC_NO);
+    lab_send(l, 3, 10);
+    lab_settle(l);
+    struct log_batch *b = lab_batch(l, 2, 10);
+    b->soon = true;
+    log_port_send(&l->ports[2], b);
+    lab_settle(l);
+    check_equal(lab_written(l, 2), 1);
+    uint64_t due = log_next_ns(l->log);
+    check(due > 400000000 && due <= 500000000); // since the first write that is not flushed
+    lab_later(l, due - 1);
+    lab_step(l);
+    check_equal(l->count, 0);
+    lab_later(l, 1);
+    lab_settle(l);
+    check_equal(lab_durable(l, 2), 1);
+    check_equal(lab_durable(l, 3), 1);
+    lab_send(l, 2, 10); // promises nothing, and may use the memory of the one that did
+    lab_settle(l);
+    check(log_next_ns(l->log) == UINT64_MAX);
+    lab_free(l);
+}
+
+static void what_everysec_promised_outlives_the_policy(void)
+{
+    struct lab *l = a_lab(LOG_METHOD_DSYNC, LOG_SYNC_EVERYSEC);
+    struct log_batch *b = lab_batch(l, 0, 10);
+    b->soon = true;
+    log_port_send(&l->ports[0], b);
+    lab_step(l);
+    log_set_sync(l->log, LOG_SYNC_NO);
+    lab_settle(l);
+    check_equal(lab_written(l, 0), 1);
+    check_equal(lab_durable(l, 0), 0);
+    lab_later(l, 501000000);
+    lab_settle(l);
+    check_equal(lab_durable(l, 0), 1);
+    lab_free(l);
+}
+
 static void a_change_of_policy_takes_effect_and_skips_nothing(void)
 {
     for (size_t m = 0; m < 3; m++) {
@@ -633,7 +675,8 @@ TESTS(TEST(nothing_is_durable_before_its_flush_has_returned), TEST(a_synced_writ
       TEST(the_host_is_woken_only_when_it_would_not_look_by_itself), TEST(everysec_flushes_half_a_second_after_the_first_write),
       TEST(a_flush_of_a_full_segment_does_not_put_off_what_is_due_in_the_next), TEST(a_batch_that_somebody_waits_for_is_flushed_at_once),
       TEST(a_batch_says_it_by_itself_too), TEST(whoever_wants_a_sync_of_what_is_still_in_the_port_gets_it),
-      TEST(without_syncs_what_is_written_is_told), TEST(a_change_of_policy_takes_effect_and_skips_nothing),
+      TEST(without_syncs_what_is_written_is_told), TEST(without_syncs_too_what_was_promised_is_flushed),
+      TEST(what_everysec_promised_outlives_the_policy), TEST(a_change_of_policy_takes_effect_and_skips_nothing),
       TEST(a_silence_of_five_milliseconds_is_sealed_once), TEST(what_a_later_frame_witnesses_needs_no_seal),
       TEST(what_is_not_durable_is_not_sealed), TEST(a_seal_begins_no_segment), TEST(a_log_goes_on_where_its_origin_says),
       TEST(a_reactor_that_registers_no_buffers_is_used_without), TEST(what_was_never_written_is_freed_with_the_log))

@@ -187,6 +187,37 @@ static void who_asks_for_more_still_gets_what_the_server_gives(void)
     rig_stop(&r);
 }
 
+static void a_log_hears_of_a_promise_that_its_policy_does_not_know(void)
+{
+    struct rig r;
+    begin(&r, APPENDFSYNC_NO);
+    ran(&r, "SET a 1");
+    turn(&r);
+    struct log_batch *b = log_port_pull(&r.port.in);
+    check(b != NULL && !b->soon);
+    log_batch_free(b);
+    r.w->gate.asked = GATE_EVERYSEC;
+    ran(&r, "SET a 2");
+    turn(&r);
+    b = log_port_pull(&r.port.in);
+    check(b != NULL && b->soon && !b->sync);
+    log_batch_free(b);
+    r.w->gate.asked = GATE_NO;
+    ran(&r, "SET a 3");
+    turn(&r);
+    b = log_port_pull(&r.port.in);
+    check(b != NULL && !b->soon);
+    log_batch_free(b);
+    r.w->options.appendfsync = APPENDFSYNC_EVERYSEC; // which the log may be told otherwise before it flushes
+    gate_refresh(r.w);
+    ran(&r, "SET a 4");
+    turn(&r);
+    b = log_port_pull(&r.port.in);
+    check(b != NULL && b->soon);
+    log_batch_free(b);
+    rig_stop(&r);
+}
+
 static void a_log_that_has_failed_takes_no_writes(void)
 {
     struct rig r;
@@ -309,7 +340,7 @@ TESTS(TEST(under_always_a_write_waits_for_its_flush), TEST(a_reader_waits_for_th
       TEST(behind_a_clear_every_reader_waits), TEST(a_policy_that_becomes_stricter_knows_no_keys_of_before),
       TEST(under_everysec_nobody_waits_until_the_oldest_change_is_old), TEST(who_stalls_asks_for_the_flush_that_it_waits_for),
       TEST(under_no_a_write_waits_until_the_system_has_it), TEST(a_client_may_ask_for_more),
-      TEST(who_asks_for_more_still_gets_what_the_server_gives), TEST(a_log_that_has_failed_takes_no_writes),
-      TEST(a_log_that_does_not_count_yet_holds_nothing_up), TEST(a_log_that_failed_before_it_counts_is_noticed_when_it_does),
-      TEST(a_full_disk_takes_no_writes_until_there_is_room), TEST(writers_wait_while_the_log_is_behind),
-      TEST(while_loading_nothing_is_shown))
+      TEST(who_asks_for_more_still_gets_what_the_server_gives), TEST(a_log_hears_of_a_promise_that_its_policy_does_not_know),
+      TEST(a_log_that_has_failed_takes_no_writes), TEST(a_log_that_does_not_count_yet_holds_nothing_up),
+      TEST(a_log_that_failed_before_it_counts_is_noticed_when_it_does), TEST(a_full_disk_takes_no_writes_until_there_is_room),
+      TEST(writers_wait_while_the_log_is_behind), TEST(while_loading_nothing_is_shown))

@@ -243,6 +243,28 @@ static void values_of_several_workers_are_shown_at_the_level_of_their_frame(void
     end(&t);
 }
 
+static void a_transaction_of_everysec_is_to_be_flushed_soon(void)
+{
+    struct town t;
+    begin(&t, APPENDFSYNC_NO);
+    struct socket *s = connect_with_levels(&t, 0);
+    struct buf out;
+    buf_init(&out, BUF_NO_LIMIT);
+    add(&t, &out, GATE_EVERYSEC, "MSET @0 1 @1 1");
+    say(&t, s, &out);
+    rounds(&t);
+    bool soon = false;
+    for (struct log_batch *b = log_port_pull(&t.ports[0].in), *next; b != NULL; b = next) { // the coordinator's has the marker
+        next = b->next;
+        soon |= b->soon;
+        log_batch_free(b);
+    }
+    check(soon);
+    buf_deinit(&out);
+    socket_close(&t.world.net, s, false);
+    end(&t);
+}
+
 // ---- what waits for a transaction
 
 static void a_frame_that_waits_for_a_transaction_keeps_its_level(void)
@@ -305,5 +327,6 @@ static void a_transaction_is_answered_at_the_highest_level_that_one_of_its_comma
 
 TESTS(TEST(a_command_on_several_workers_keeps_the_level_of_its_beginning),
       TEST(a_frame_on_several_workers_keeps_its_level_though_the_next_asks_for_less),
-      TEST(values_of_several_workers_are_shown_at_the_level_of_their_frame), TEST(a_frame_that_waits_for_a_transaction_keeps_its_level),
+      TEST(values_of_several_workers_are_shown_at_the_level_of_their_frame), TEST(a_transaction_of_everysec_is_to_be_flushed_soon),
+      TEST(a_frame_that_waits_for_a_transaction_keeps_its_level),
       TEST(a_transaction_is_answered_at_the_highest_level_that_one_of_its_commands_had))
