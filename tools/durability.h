@@ -32,6 +32,7 @@ struct durability {
     _Atomic bool keeper_called;
     bool keeper_runs;
     _Atomic bool keeper_over; // its thread could not begin, and is to be joined
+    bool cut_short;           // the log ended without room for all that it had been sent
     _Atomic uint64_t opened;  // number of the switch (logging_switch.h) that everything is open for
     // The log's, when it has one.
     struct thread log_thread;

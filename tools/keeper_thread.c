@@ -219,7 +219,9 @@ void keeper_thread_run(void *durability)
     switch_step(d);
     const struct log *log = logging_log(l);
     (void)keeper_step(d->keeper);
-    int rc = keeper_end(d->keeper, log == NULL || log_stopped_clean(log));
+    bool clean = log == NULL || log_stopped_clean(log);
+    d->cut_short = !clean && log_state(log) != LOG_POISONED && atomic_load_explicit(&log_stats(log)->error, memory_order_relaxed) != 0;
+    int rc = keeper_end(d->keeper, clean);
     if (rc < 0)
         log_line(LOG_WARNING, "data directory %s: cannot write the end: %s", d->disk->path, strerror(-rc));
 }

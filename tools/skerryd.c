@@ -7,7 +7,8 @@
 // The gates are where every thread waits for all others: nobody takes a turn before all workers exist, and nobody frees his
 // before all have taken their last.
 //
-// Exit status: 0 stopped as it was told, 1 did not start (the reason is on the standard error), 74 the log has failed.
+// Exit status: 0 stopped as it was told, 1 did not start (the reason is on the standard error), 74 the log has failed,
+// or the disk had no room for all that was to be in it.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -524,7 +525,9 @@ static int run(struct program *p)
     describe_server(p);
     if (make_room(p) < 0 || durability_prepare(&p->durability) < 0 || !serve(p, signal_fd))
         return 1;
-    return !lost_log(p) ? 0 : logging_stage(&p->server.logging) == LOGGING_REFUSED ? 1 : EXIT_LOG_FAILED;
+    if (logging_stage(&p->server.logging) == LOGGING_REFUSED)
+        return 1;
+    return lost_log(p) || p->durability.cut_short ? EXIT_LOG_FAILED : 0;
 }
 
 int main(int argc, char **argv)

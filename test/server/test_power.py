@@ -520,6 +520,28 @@ def killed_on_a_full_disk_everysec_loses_the_last_second_of_oks_at_most_and_has_
         server.stop()
 
 
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
+def stopped_on_a_full_disk_under_everysec_its_status_says_whether_oks_are_lost(config):
+    with SmallDisk(24) as disk, Home(config, "--appendfsync", "everysec", "--log-segment-size", "64kb", folder=disk.root) as home:
+        server = home.start()
+        filler, told, value = disk.fill(), 0, b"v" * 4000
+        with server.client() as c:
+            while c.call("SET", f"k{told}", value) == "OK":
+                told += 1
+                check(told < 100000, "no write is ever refused")
+        server.process.terminate()
+        status = server.wait_end(30)
+        server.process.returncode = 0
+        server.stop()
+        os.unlink(filler)
+        server = home.start()
+        with server.client() as c:
+            kept = sum(c.call("EXISTS", f"k{n}") for n in range(told))
+        server.stop()
+        check(told > 0, "nothing was written")
+        check_equal(status, LOG_FAILED if kept < told else 0, f"exit status; {kept} of {told} OKs are there")
+
+
 @test(cells=harness.ONCE, own=True, skerry_only=True, seconds=60)
 def a_limit_of_file_size_is_a_full_disk_and_no_death(config):
     import resource
