@@ -106,11 +106,18 @@ static void connect_again(struct durable *d, struct durable_client *c)
 }
 
 // A frame: what RESP would have said is looked at in its place. When the log fails, one error is said for all that waits, in the shape of
-// the last of it, and it may stand where RESP was due.
+// the last of it (a frame of opcode 200 has it as a value), and it may stand where RESP was due.
+static bool is_last_word(struct slice frame)
+{
+    static const char WORD[] = "-IOERR outcome unknown";
+    return frame.data[2] == 4 && frame.len > 8 + sizeof WORD && memcmp(frame.data + 8, WORD, sizeof WORD - 1) == 0;
+}
+
 static void on_frame(struct durable *d, struct durable_client *c, struct slice frame)
 {
     struct buf resp;
     enum frames_form form = c->due_count > 0 ? (enum frames_form)c->due[c->due_first].form : FRAMES_NOT;
+    form = is_last_word(frame) ? FRAMES_RESP : form;
     buf_init(&resp, BUF_NO_LIMIT);
     bool due = form != FRAMES_NOT || frame.data[2] == 2;
     sim_say(d->sim, "client %u <- frame of status %u, %zu bytes", c->id, frame.data[2], frame.len);

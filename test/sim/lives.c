@@ -12,6 +12,7 @@ struct fate {
     uint64_t at_step, at_ns; // whichever comes first
     uint64_t at_operation;   // of the disk; 0: none
     uint64_t steps;          // behind the next switch of the log; 0: whatever that is
+    uint64_t quiet_ns;       // so long nobody asks for anything before it comes
 };
 
 static struct fate draw_fate(struct sim *s)
@@ -25,6 +26,7 @@ static struct fate draw_fate(struct sim *s)
         .at_step = s->steps + 1 + prng_below(p, STEPS[prng_below(p, 3)]),
         .at_ns = s->world.now_ns + 1 + prng_below(p, NS[prng_below(p, 3)]),
         .at_operation = prng_below(p, 2) == 0 ? 1 + prng_below(p, 120) : 0,
+        .quiet_ns = prng_below(p, 8) == 0 ? NS_PER_SEC + prng_below(p, NS_PER_SEC) : 0,
     };
 }
 
@@ -95,6 +97,20 @@ static void hurry(struct sim *s, struct fate *fate, uint32_t switched)
     fate->steps = 0;
 }
 
+// What has been answered by then was promised a flush, and nothing that comes behind it asks for one.
+static bool is_due(struct sim *s, struct fate *fate)
+{
+    if (s->steps < fate->at_step && s->world.now_ns < fate->at_ns)
+        return false;
+    if (fate->quiet_ns == 0 || s->durable.phase != DURABLE_WORKS)
+        return true;
+    durable_rest(&s->durable);
+    fate->at_step = UINT64_MAX;
+    fate->at_ns = s->world.now_ns + fate->quiet_ns;
+    fate->quiet_ns = 0;
+    return false;
+}
+
 // Until the crash that is due, or until there is nothing more to be done.
 static enum end live(struct sim *s, bool mortal)
 {
@@ -115,7 +131,7 @@ static enum end live(struct sim *s, bool mortal)
             full_until = s->world.now_ns + FULL_NS;
         else if (s->world.now_ns > full_until)
             make_room(s);
-        if (mortal && (s->world.disk->cut || s->steps >= fate.at_step || s->world.now_ns >= fate.at_ns))
+        if (mortal && (s->world.disk->cut || is_due(s, &fate)))
             return END_CRASH;
         if (s->storage.poisoned)
             return END_POISONED;
