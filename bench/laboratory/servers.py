@@ -108,11 +108,13 @@ class Rival(Subject):
         self.pid = pid if local and os.path.exists(f"/proc/{pid}/task") else 0
 
 
-def become_server(core):
+def become_server(core, laboratory):
     """In the child. It ends when the laboratory does, however that ends: a busy-polling orphan would take a core for good."""
     if core:
         os.sched_setaffinity(0, core)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != laboratory:  # it ended before we had asked
+        os._exit(1)
 
 
 class Own(Subject):
@@ -122,8 +124,9 @@ class Own(Subject):
         self.name, self.host, self.port = name, "127.0.0.1", port
         # Appended to by the server and read through another descriptor: with a shared one reading would move where it writes.
         self.log = tempfile.NamedTemporaryFile(mode="ab")
+        laboratory = os.getpid()
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                                        preexec_fn=lambda: become_server(core))
+                                        preexec_fn=lambda: become_server(core, laboratory))
         self.pid = self.process.pid
         try:
             self.wait_until_ready()
