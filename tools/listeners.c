@@ -10,10 +10,16 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "reactor/clock.h"
+#include "reactor/log.h"
 #include "reactor/net.h"
 #include "tools/service.h"
+
+#define PATIENCE_MS 2000 // for all addresses together
+#define LOOK_MS     10
 
 static int printf_like(3, 4) fail(char *error, int code, const char *format, ...)
 {
@@ -66,10 +72,33 @@ static int share(struct listeners *l, int fd, bool is_unix, char *error)
     return 0;
 }
 
-// With SO_REUSEPORT a second server would quietly share the port of a first one: ask without it whether the port is free.
-static int port_is_free(const char *host, uint16_t port, int backlog)
+// A process that was killed leaves its listening sockets to its rings, which the kernel takes down a little later than the process: who is
+// started again at once finds its own address in use. Whether it is that or another server shows soon.
+static bool may_become_free(struct listeners *l, int rc)
 {
-    int fd = net_listen_tcp(host, port, backlog, false);
+    if (rc != -EADDRINUSE || l->patience_ms == 0)
+        return false;
+    if (l->patience_ms == PATIENCE_MS)
+        log_line(LOG_NOTICE, "an address is in use: waiting for up to %d s, should it be a process' that has just died",
+                 PATIENCE_MS / 1000);
+    l->patience_ms -= LOOK_MS;
+    nanosleep(&(struct timespec){ .tv_nsec = (long)(LOOK_MS * NS_PER_MS) }, NULL);
+    return true;
+}
+
+static int listen_tcp(struct listeners *l, const struct options *o, const char *host, uint16_t port, bool shared)
+{
+    int fd;
+    do
+        fd = net_listen_tcp(host, port, (int)o->tcp_backlog, shared);
+    while (may_become_free(l, fd));
+    return fd;
+}
+
+// With SO_REUSEPORT a second server would quietly share the port of a first one: ask without it whether the port is free.
+static int port_is_free(struct listeners *l, const struct options *o, const char *host)
+{
+    int fd = listen_tcp(l, o, host, (uint16_t)o->port, false);
     if (fd < 0)
         return fd;
     close(fd);
@@ -79,7 +108,7 @@ static int port_is_free(const char *host, uint16_t port, int backlog)
 static int open_tcp(struct listeners *l, const struct options *o, const char *host, bool optional, char *error)
 {
     uint16_t port = (uint16_t)o->port;
-    int rc = port_is_free(host, port, (int)o->tcp_backlog);
+    int rc = port_is_free(l, o, host);
     if (optional && (rc == -EADDRNOTAVAIL || rc == -EAFNOSUPPORT))
         return 0;
     if (rc == -EINVAL)
@@ -90,7 +119,7 @@ static int open_tcp(struct listeners *l, const struct options *o, const char *ho
     if (slot < 0)
         return slot;
     for (uint32_t w = 0; w < l->workers; w++) {
-        int fd = net_listen_tcp(host, port, (int)o->tcp_backlog, true);
+        int fd = listen_tcp(l, o, host, port, true);
         if (fd < 0)
             return fail(error, fd, "cannot listen on %s port %u: %s", host, port, strerror(-fd));
         if (w == 0)
@@ -143,7 +172,7 @@ static int open_direct_address(struct listeners *l, const struct options *o, con
 {
     for (uint32_t shard = 0; shard < shards; shard++) {
         uint16_t port = (uint16_t)(options_direct_base(o) + shard);
-        int fd = net_listen_tcp(host, port, (int)o->tcp_backlog, false);
+        int fd = listen_tcp(l, o, host, port, false);
         if (optional && (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT))
             return 0;
         if (fd < 0)
@@ -181,7 +210,7 @@ static int open_admin_address(struct listeners *l, const struct options *o, cons
     uint16_t port = (uint16_t)o->admin_port;
     if (l->admin_count == LISTENERS_ADMIN_MAX)
         return fail(error, -E2BIG, "admin-bind: more than %d addresses", LISTENERS_ADMIN_MAX);
-    int fd = net_listen_tcp(host, port, (int)o->tcp_backlog, false);
+    int fd = listen_tcp(l, o, host, port, false);
     if (fd == -EINVAL)
         return fail(error, fd, "admin-bind: '%s' is no IPv4 or IPv6 address", host);
     if (fd < 0)
@@ -209,7 +238,7 @@ static int open_export(struct listeners *l, const struct options *o, char *error
     uint16_t port;
     int rc = net_split(o->wal_export_addr, host, sizeof host, &port);
     if (rc == 0)
-        rc = net_listen_tcp(host, port, (int)o->tcp_backlog, false);
+        rc = listen_tcp(l, o, host, port, false);
     if (rc < 0)
         return fail(error, rc, "wal-export-addr: cannot listen on %s: %s", o->wal_export_addr, strerror(-rc));
     l->export = rc;
@@ -228,7 +257,10 @@ static unsigned default_mode(void)
 static int open_unix(struct listeners *l, const struct options *o, char *error)
 {
     unsigned mode = o->unixsocketperm == 0 ? default_mode() : (unsigned)o->unixsocketperm;
-    int fd = net_listen_unix(o->unixsocket, mode, (int)o->tcp_backlog);
+    int fd;
+    do
+        fd = net_listen_unix(o->unixsocket, mode, (int)o->tcp_backlog);
+    while (may_become_free(l, fd));
     if (fd < 0)
         return fail(error, fd, "cannot listen on unix socket %s: %s", o->unixsocket, strerror(-fd));
     l->unix_path = realpath(o->unixsocket, NULL);
@@ -282,7 +314,7 @@ static int open_all(struct listeners *l, const struct options *o, uint32_t shard
 
 int listeners_open(struct listeners *l, const struct options *o, uint32_t workers, uint32_t shards, char error[LISTENERS_ERROR_MAX])
 {
-    *l = (struct listeners){ .workers = workers, .export = -1 };
+    *l = (struct listeners){ .workers = workers, .export = -1, .patience_ms = PATIENCE_MS };
     l->sockets = calloc((size_t)workers * LISTENERS_MAX, sizeof *l->sockets);
     if (l->sockets == NULL)
         return fail(error, -ENOMEM, "out of memory");

@@ -37,9 +37,10 @@ struct listeners {
     uint32_t direct_count;
     int admin[LISTENERS_ADMIN_MAX]; // of worker 0
     uint32_t admin_count;
-    int export;      // of worker 0, -1: none
-    char *unix_path; // to be removed at the end; NULL = none
-    char names[512]; // for the log
+    int export;           // of worker 0, -1: none
+    char *unix_path;      // to be removed at the end; NULL = none
+    char names[512];      // for the log
+    uint32_t patience_ms; // left, with addresses that are in use
 };
 
 #define LISTENERS_ERROR_MAX 512
