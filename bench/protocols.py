@@ -13,7 +13,7 @@ import pathlib
 import statistics
 import sys
 
-from compare import ROOT, Failed, bench, first_line, machine, row_of, table
+from compare import ROOT, Failed, bench, first_line, machine, table
 from turns import Contestant, info
 
 WAYS = {"RESP": [], "FCNP": ["--protocol", "fcnp"], "direct": ["--protocol", "fcnp", "--direct"]}
@@ -39,10 +39,8 @@ def turn(options, server, mix, pipeline, way):
         server.go()
         return int(info(server.options)["mesh_messages"])
     before = messages()
-    core = None if options.unpinned else str(options.client_core)
-    row = row_of(bench(server.options, ["--mix", mix, "--pipeline", str(pipeline), "--value-size", str(options.value_size), "--threads",
-                                        str(options.threads), "--duration", str(options.duration), "--warmup", str(options.warmup)] +
-                       WAYS[way], core, server.process.pid))
+    row = server.turn(["--mix", mix, "--pipeline", str(pipeline), "--value-size", str(options.value_size), "--threads", str(options.threads),
+                       "--duration", str(options.duration), "--warmup", str(options.warmup)] + WAYS[way])
     row["messages"] = messages() - before
     server.stop()
     return row
