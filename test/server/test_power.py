@@ -409,37 +409,8 @@ def with_read_only_a_failed_log_leaves_reads(config):
         server.stop()
 
 
-@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
-def a_full_disk_refuses_writes_and_goes_on_by_itself_when_there_is_room(config):
-    with SmallDisk(24) as disk, Home(config, "--appendfsync", "always", folder=disk.root) as home:
-        load = Load()
-        server = home.start()
-        filler = disk.fill()
-        load.begin(server)
-
-        def refused():
-            return any(e.startswith("MISCONF") for w in load.live for e in w.errors)
-
-        wait_until(refused, 30, "a write that is refused for want of room")
-        with server.client() as c:
-            check_equal(c.call("PING"), "PONG")
-            check(not isinstance(c.call("GET", "w0:0"), Error), "reads go on")
-        os.unlink(filler)
-        seen = load.total()
-
-        def goes_on():
-            with server.client() as c:
-                return c.call("SET", "room", "again") == "OK"
-
-        wait_until(goes_on, 20, "writing again")
-        load.wait_for(seen + 100)
-        load.end()
-        kill(server)
-        server = home.start()
-        load.verify(server)
-        with server.client() as c:
-            check_equal(c.call("GET", "room"), b"again")
-        server.stop()
+def wait_for_refusal(load):
+    wait_until(lambda: any(e.startswith("MISCONF") for w in load.live for e in w.errors), 30, "a write that is refused for want of room")
 
 
 def fill_under(load, server, disk):
@@ -447,13 +418,42 @@ def fill_under(load, server, disk):
     load.begin(server)
     load.wait_for(200)
     filler = disk.fill()
-    wait_until(lambda: any(e.startswith("MISCONF") for w in load.live for e in w.errors), 30, "a write that is refused for want of room")
+    wait_for_refusal(load)
     return filler
 
 
 def written_again(server, key):
     with server.client() as c:
         wait_until(lambda: c.call("SET", key, "again") == "OK", 20, "writing again")
+
+
+def has_all_behind_a_kill(home, server, load, key):
+    """Also what `written_again` has written."""
+    kill(server)
+    server = home.start()
+    load.verify(server)
+    with server.client() as c:
+        check_equal(c.call("GET", key), b"again")
+    server.stop()
+
+
+@test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
+def a_full_disk_refuses_writes_and_goes_on_by_itself_when_there_is_room(config):
+    with SmallDisk(24) as disk, Home(config, "--appendfsync", "always", folder=disk.root) as home:
+        load = Load()
+        server = home.start()
+        filler = disk.fill()
+        load.begin(server)
+        wait_for_refusal(load)
+        with server.client() as c:
+            check_equal(c.call("PING"), "PONG")
+            check(not isinstance(c.call("GET", "w0:0"), Error), "reads go on")
+        os.unlink(filler)
+        seen = load.total()
+        written_again(server, "room")
+        load.wait_for(seen + 100)
+        load.end()
+        has_all_behind_a_kill(home, server, load, "room")
 
 
 @test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
@@ -471,12 +471,7 @@ def killed_on_a_full_disk_it_starts_there_for_reads_and_has_all_that_was_acknowl
             check(isinstance(reply, Error) and reply.startswith("MISCONF"), f"answered {reply!r}")
         os.unlink(filler)
         written_again(server, "room")
-        kill(server)
-        server = home.start()
-        load.verify(server)
-        with server.client() as c:
-            check_equal(c.call("GET", "room"), b"again")
-        server.stop()
+        has_all_behind_a_kill(home, server, load, "room")
 
 
 @test(cells=harness.BACKENDS, own=True, skerry_only=True, seconds=90)
